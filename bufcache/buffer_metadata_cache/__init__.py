@@ -1,0 +1,1 @@
+"""Everything about many buffer files."""
