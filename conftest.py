@@ -8,6 +8,8 @@ import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
+from bufcache.testing import write_buffer
+
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(doctest_optionflags=doctest.ELLIPSIS), SkipParser()],
     patterns=["*.md"],
@@ -16,8 +18,11 @@ pytest_collect_file = Sybil(
 
 
 def make_sample_project(folder: Path) -> None:
-    """Write the buffer files that the examples find."""
-    folder.mkdir(parents=True)  # TODO: a few files of write_buffer
+    """Write the buffer files that the examples find: processes 1 to 8, every second one of compression 8."""
+    folder.mkdir(parents=True)
+    for process in range(1, 9):
+        header = {"proc_cnt": process, "frqratio": 4 if process % 2 else 8}
+        write_buffer(folder / f"Sample_00001p{process}c0b01", header)
 
 
 @pytest.fixture(scope="module")

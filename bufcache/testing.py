@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -34,8 +34,55 @@ BlockHeaders: TypeAlias = Callable[[int], Header | None] | Iterable[Header | Non
 """The header of each block, by its number."""
 
 _SAMPLE_TYPES = ("<u2", "<u4", "<f4")
-_SAMPLING_FREQUENCY = 100_000_000
 _FFT_SIZE = 1024
+_MOST_BANDS = 65536
+_VERSION_SIZE = 4
+
+_TYPICAL: dict[str, Any] = {
+    "filevers": 1,
+    "datavers": 1,
+    "datamode": layout.DATAMODE.DATAMODE_FFT,
+    "datatype": layout.DATATYPE.COMP_RAW,
+    "datakind": layout.DATAKIND.KIND_NONE,
+    "framsize": 64,
+    "smplsize": 16,
+    "frqbands": 64,
+    "b_p_samp": 2,
+    "s_p_fram": 64,
+    "db__size": 8192,
+    "max_ampl": 65535,
+    "nul_ampl": 0,
+    "samplert": 100_000_000,
+    "samplefr": 100_000_000,
+    "fftovers": 0,
+    "fftlogsh": 0,
+    "dbhdsize": 512,
+    "comratio": 8,
+    "frqratio": 8,
+    "proj__id": 1001,
+    "file__id": 1,
+    "parentid": 0,
+    "proc_cnt": 1,
+    "dumpchan": 0,
+    "proctime": 1_600_000_000,
+    "lmodtime": 1_600_000_060,
+    "epoctime": 1_600_000_000_123,
+    "pampgain": 20,
+    "auxpara1": 1,
+    "auxpara2": 1,
+    "startfrq": 0,
+    "end__frq": 50_000_000,
+    "frqpband": 781_250.0,
+    "framedur": 81_920.0,
+    "p__flags": 0,
+    "adc_type": layout.ADCTYPE.ADC_16BIT,
+    "adbitres": 16,
+    "asc_part": "Part 1",
+    "asc_desc": "Description",
+    "streamno": 0,
+    "an4dvers": b"04030c02",
+}
+"""The entries of a typical header: 512 bands of an FFT, compressed by 8 in frequency and in time."""
 
 
 def write_buffer(
@@ -90,19 +137,16 @@ def write_buffer(
     Where ``db__size`` is missing or below 1 all data are one block; where ``dbhdsize`` is, block headers have no
     bytes. A block header too small for the typical one is zeros.
     """
-    if isinstance(header, Mapping) or header is None:
-        if data is None:
-            data = _typical_data(header or {})
-        header = {**typical_header(data), **(header or {})}
-    entries = _with_ends(header, ("qassdata", "headsend"))
-    stream = _as_bytes(data)
-    values = {key: value for key, value in entries if value is not None}
+    entries = _with_ends(header or {}, ("qassdata", "headsend"))
+    if header is None or isinstance(header, Mapping):
+        entries, data = _completed(entries, data)
+    packed, stream = _file_header(entries, header_size), _as_bytes(data)
+    blocks = list(_blocks(stream, dict(entries), block_headers))
     with Path(path).open("wb") as file:
-        file.write(_file_header(entries, header_size))
-        for number, (start, stop) in enumerate(_block_ranges(len(stream), values.get("db__size"))):
-            typical = _typical_block_header(start, stop, data, values)
-            file.write(_block_header(number, typical, block_headers, values))
-            file.write(stream[start:stop].data)
+        file.write(packed)
+        for block_header, start, stop in blocks:
+            file.write(block_header)
+            file.write(stream.bytes[start:stop].data)
     return Path(path)
 
 
@@ -112,7 +156,7 @@ def typical_header(data: npt.NDArray[Any] | None = None, **overrides: Any) -> di
     Parameters
     ----------
     data : array of uint16, uint32 or float32, optional
-        A spectrogram (spectra, bands) or a signal (samples,); a spectrogram of 64 bands where it is missing.
+        A spectrogram (spectra, bands) or a signal (samples,); 64 bands where it is missing.
     **overrides
         Values by key that replace or follow the typical ones.
 
@@ -122,39 +166,34 @@ def typical_header(data: npt.NDArray[Any] | None = None, **overrides: Any) -> di
         Values by key, in the order in which they are written; without ``qassdata`` and ``headsend``.
     """
     data = _typical_data({}) if data is None else np.asarray(data)
-    bands, ratio = (data.shape[1], 8) if data.ndim == 2 else (1, 1)
-    frame = 1e9 / _SAMPLING_FREQUENCY * ratio * (_FFT_SIZE if data.ndim == 2 else 1)
-    width = _SAMPLING_FREQUENCY / 2 / max(bands, 1)
-    mode = layout.DATAMODE.DATAMODE_FFT if data.ndim == 2 else layout.DATAMODE.DATAMODE_SIGNAL
+    computed = _of_signal() if data.ndim == 1 else _of_spectrogram(data.shape[-1])
+    is_float = data.dtype.kind == "f"
     return {
-        **{"filevers": 1, "datavers": 1, "datamode": mode, "datatype": layout.DATATYPE.COMP_RAW},
-        **{"datakind": layout.DATAKIND.KIND_NONE, "framsize": bands, "smplsize": data.dtype.itemsize * 8},
-        **{"frqbands": bands, "b_p_samp": data.dtype.itemsize, "s_p_fram": bands, "db__size": 8192},
-        **{
-            "max_ampl": 65535,
-            "nul_ampl": 0,
-            "samplert": _SAMPLING_FREQUENCY,
-            "datarate": 1e9 / frame * bands,
-        },
-        **{"samplefr": _SAMPLING_FREQUENCY, "fftovers": 0, "fftlogsh": 0, "dbhdsize": 512, "comratio": ratio},
-        **{
-            "frqratio": max(1, _FFT_SIZE // 2 // max(bands, 1)),
-            "proj__id": 1001,
-            "file__id": 1,
-            "parentid": 0,
-        },
-        **{"proc_cnt": 1, "dumpchan": 0, "proctime": 1_600_000_000, "lmodtime": 1_600_000_060},
-        **{"epoctime": 1_600_000_000_123, "pampgain": 20, "auxpara1": 1, "auxpara2": 1, "startfrq": 0},
-        **{"end__frq": _SAMPLING_FREQUENCY // 2, "frqpband": width, "framedur": frame},
-        **{"p__flags": layout.FLOAT_SAMPLES if data.dtype.kind == "f" else 0},
-        **{
-            "adc_type": layout.ADCTYPE.ADC_16BIT,
-            "adbitres": 16,
-            "asc_part": "Part 1",
-            "asc_desc": "Description",
-        },
-        **{"streamno": 0, "an4dvers": b"04030c02"},
+        **_TYPICAL,
+        **computed,
+        "smplsize": data.dtype.itemsize * 8,
+        "b_p_samp": data.dtype.itemsize,
+        "p__flags": layout.FLOAT_SAMPLES if is_float else 0,
         **overrides,
+    }
+
+
+def _of_signal() -> dict[str, Any]:
+    """Return the entries of a raw signal that differ from those of a spectrogram."""
+    return {
+        "datamode": layout.DATAMODE.DATAMODE_SIGNAL,
+        **dict.fromkeys(("framsize", "frqbands", "s_p_fram", "comratio", "frqratio"), 1),
+        "framedur": _TYPICAL["framedur"] / _FFT_SIZE / _TYPICAL["comratio"],
+        "frqpband": float(_TYPICAL["end__frq"]),
+    }
+
+
+def _of_spectrogram(bands: int) -> dict[str, Any]:
+    """Return the entries of a spectrogram that depend on its width."""
+    return {
+        **dict.fromkeys(("framsize", "frqbands", "s_p_fram"), bands),
+        "frqratio": max(1, _FFT_SIZE // 2 // max(bands, 1)),
+        "frqpband": _TYPICAL["end__frq"] / max(bands, 1),
     }
 
 
@@ -221,10 +260,11 @@ class MockBuffer:
         """Do nothing: the file was closed when it had been read."""
 
     def __getattr__(self, name: str) -> Any:
-        attributes = {} if name.startswith("_") else self._attributes  # unpickling asks before there are any
-        if name not in attributes:
-            raise AttributeError(f"the mock of {self._filepath} has no {name!r}{nearest(name, attributes)}")
-        return attributes[name]
+        if name.startswith("_"):  # pickle and copy ask before there are any attributes
+            raise AttributeError(name)
+        if name not in self._attributes:
+            raise AttributeError(f"the mock of {self._filepath} has no {name!r}{nearest(name, self._attributes)}")
+        return self._attributes[name]
 
 
 def _read_attributes(path: Path) -> dict[str, Any]:
@@ -232,35 +272,52 @@ def _read_attributes(path: Path) -> dict[str, Any]:
     try:
         attributes = orjson.loads(path.read_bytes())
     except orjson.JSONDecodeError as error:
-        raise InvalidFileError(
-            f"{path}: expected a JSON object as MockBuffer.write leaves it: {error}"
-        ) from error
+        raise InvalidFileError(f"{path}: expected a JSON object as MockBuffer.write leaves it: {error}") from error
     if not isinstance(attributes, dict):
         raise InvalidFileError(f"{path}: expected a JSON object, found {type(attributes).__name__}")
     return attributes
 
 
+def _completed(
+    entries: list[tuple[str, Any]], data: npt.NDArray[Any] | None
+) -> tuple[list[tuple[str, Any]], npt.NDArray[Any]]:
+    """Return the typical header changed by the entries, and the data or what suits the entries in their place."""
+    _file_header(entries, 0)  # refuses wrong values before anything is made from them
+    given = dict(entries)
+    data = _typical_data(given) if data is None else np.asarray(data)
+    _as_bytes(data)
+    return list({"qassdata": b"", **typical_header(data), **given}.items()), data
+
+
 def _typical_data(header: Mapping[str, Any]) -> npt.NDArray[Any]:
     """Return 20 spectra, or their samples as a signal, of the width and type that the header names."""
     bands = header.get("framsize") or 64
-    bands = bands if 1 <= bands <= 65536 else 64
+    bands = bands if 1 <= bands <= _MOST_BANDS else 64
     wide = "<f4" if (header.get("p__flags") or 0) & layout.FLOAT_SAMPLES else "<u4"
+    is_wide = header.get("b_p_samp") == np.dtype(wide).itemsize
     spectrum = 20000 / (1 + np.arange(bands))
-    data = np.outer(np.linspace(1, 3, 20), spectrum).astype(wide if header.get("b_p_samp") == 4 else "<u2")
+    data = np.outer(np.linspace(1, 3, 20), spectrum).astype(wide if is_wide else "<u2")
     return data.ravel() if header.get("datamode") == layout.DATAMODE.DATAMODE_SIGNAL else data
 
 
-def _as_bytes(data: npt.NDArray[Any] | None) -> npt.NDArray[np.uint8]:
-    """Return the data as the bytes of the continuous stream, copied only where they must be."""
+class _Stream(NamedTuple):
+    """The data as one run of bytes, and the bytes of a sample."""
+
+    bytes: npt.NDArray[np.uint8]
+    width: int
+
+
+def _as_bytes(data: npt.NDArray[Any] | None) -> _Stream:
+    """Return the data as bytes, copied only where they must be."""
     if data is None:
-        return np.empty(0, np.uint8)
+        return _Stream(np.empty(0, np.uint8), 1)
     data = np.asarray(data)
     little = data.dtype.newbyteorder("<")
     if little.str not in _SAMPLE_TYPES or data.ndim not in (1, 2):
         raise InvalidArgumentError(
             f"data: expected an array of uint16, uint32 or float32 with 1 or 2 axes, got {data.dtype} with {data.ndim}"
         )
-    return np.ascontiguousarray(data, little).reshape(-1).view(np.uint8)
+    return _Stream(np.ascontiguousarray(data, little).reshape(-1).view(np.uint8), little.itemsize)
 
 
 def _with_ends(header: Header, ends: tuple[str, str]) -> list[tuple[str, Any]]:
@@ -273,53 +330,52 @@ def _with_ends(header: Header, ends: tuple[str, str]) -> list[tuple[str, Any]]:
 
 def _file_header(entries: list[tuple[str, Any]], header_size: int) -> bytes:
     """Return the bytes of the file header, padded, ``qassdata`` filled in where it is empty."""
-    used = sum(
-        len(_entry(key, 0 if key == "qassdata" else value, layout.FILE_HEADER)) for key, value in entries
-    )
+    used = sum(map(len, _file_entries(entries, 0)))
     size = max(used, header_size)
-    filled = [(key, size if key == "qassdata" and value == b"" else value) for key, value in entries]
-    return b"".join(_entry(key, value, layout.FILE_HEADER) for key, value in filled).ljust(size, b"\0")
+    return b"".join(_file_entries(entries, size)).ljust(size, b"\0")
 
 
-def _block_ranges(size: int, block_size: int | None) -> Iterator[tuple[int, int]]:
-    """Yield start and stop in the stream of the data of each block."""
-    step = block_size if block_size is not None and block_size > 0 else max(size, 1)
-    return ((start, min(start + step, size)) for start in range(0, size, step))
+def _file_entries(entries: list[tuple[str, Any]], size: int) -> Iterator[bytes]:
+    """Yield the entries of a file header of `size` bytes."""
+    for key, value in entries:
+        is_left_to_us = key == "qassdata" and value == b""
+        yield _entry(key, size if is_left_to_us else value, layout.FILE_HEADER)
 
 
-def _typical_block_header(
-    start: int, stop: int, data: npt.NDArray[Any] | None, values: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the header of the block that holds the bytes start to stop of the stream."""
-    width = 1 if data is None else data.dtype.itemsize
-    return {"blochead": values.get("dbhdsize", 0), "firstsam": start // width, "lastsamp": stop // width}
+def _blocks(
+    stream: _Stream, values: Mapping[str, Any], block_headers: BlockHeaders | None
+) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the header of each block, and start and stop of its data in the stream."""
+    block_size, size = values.get("db__size") or 0, len(stream.bytes)
+    step = block_size if block_size > 0 else max(size, 1)
+    given = _numbered(block_headers)
+    for number, start in enumerate(range(0, size, step)):
+        stop = min(start + step, size)
+        first, last = start // stream.width, stop // stream.width
+        typical = {"blochead": b"", "firstsam": first, "lastsamp": last}
+        yield _block_header(number, typical, given(number), max(values.get("dbhdsize") or 0, 0)), start, stop
 
 
-def _block_header(
-    number: int, typical: dict[str, Any], block_headers: BlockHeaders | None, values: Mapping[str, Any]
-) -> bytes:
-    """Return the bytes of the header of one block, padded to ``dbhdsize``."""
-    size = max(values.get("dbhdsize", 0), 0)
-    given = _given_block_header(number, block_headers)
+def _numbered(block_headers: BlockHeaders | None) -> Callable[[int], Header | None]:
+    """Return the function that gives the header for a block; an empty mapping where the caller gave nothing."""
+    if callable(block_headers):
+        return block_headers
+    given: dict[int, Header | None] = dict(enumerate(block_headers or ()))
+    return lambda number: given.get(number, {})
+
+
+def _block_header(number: int, typical: dict[str, Any], given: Header | None, size: int) -> bytes:
+    """Return the bytes of the header of one block, padded to `size`."""
     if given is None:
         return bytes(size)
-    entries = _with_ends(
-        {**typical, **given} if isinstance(given, Mapping) else given, ("blochead", "blockend")
-    )
+    header = {**typical, **given} if isinstance(given, Mapping) else given
+    entries = _with_ends(header, ("blochead", "blockend"))
     packed = b"".join(_block_entries(entries, size))
     if len(packed) > size and given == {}:
         return bytes(size)
     if len(packed) > size:
         raise InvalidArgumentError(f"header of block {number}: {len(packed)} bytes, but dbhdsize is {size}")
     return packed.ljust(size, b"\0")
-
-
-def _given_block_header(number: int, block_headers: BlockHeaders | None) -> Header | None:
-    """Return what the caller gave for one block; nothing given is an empty mapping."""
-    if callable(block_headers):
-        return block_headers(number)
-    given = list(block_headers or ())
-    return given[number] if number < len(given) else {}
 
 
 def _block_entries(entries: list[tuple[str, Any]], size: int) -> Iterator[bytes]:
@@ -353,9 +409,10 @@ def _value(key: str, value: Any, code: str) -> bytes:
         raise InvalidArgumentError(f"{key}: {value!r} is not a value of type {code}: {error}") from error
 
 
-def _integer(dtype: str) -> Callable[[Any], bytes]:
+def _integer(code: str) -> Callable[[Any], bytes]:
     """Return the packer of an integer type."""
-    return lambda value: np.array(operator.index(value), dtype).tobytes()
+    size, is_signed = int(code[1]), code[0] == "i"
+    return lambda value: operator.index(value).to_bytes(size, "little", signed=is_signed)
 
 
 def _text(value: str | bytes) -> bytes:
@@ -371,10 +428,11 @@ def _raw(value: bytes) -> bytes:
 
 def _version(value: str | bytes) -> bytes:
     digits = value if isinstance(value, str) else _raw(value).decode("latin-1")
-    content = digits.encode("latin-1") if len(digits) == 4 else bytes.fromhex(digits)
-    if len(content) != 4:
+    if len(digits) == _VERSION_SIZE:
+        return digits.encode("latin-1")
+    if len(digits) != _VERSION_SIZE * 2:
         raise ValueError("expected 4 bytes or 8 hexadecimal digits")
-    return content
+    return bytes.fromhex(digits)
 
 
 def _nothing(value: bytes) -> bytes:
@@ -384,7 +442,7 @@ def _nothing(value: bytes) -> bytes:
 
 
 _VALUES: dict[str, Callable[[Any], bytes]] = {
-    **{code: _integer(f"<{code}") for code in ("i4", "u4", "i8", "u8")},
+    **{code: _integer(code) for code in ("i4", "u4", "i8", "u8")},
     "f8": lambda value: np.array(float(value), "<f8").tobytes(),
     "var": _text,
     "hex4": _version,

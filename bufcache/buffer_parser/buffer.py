@@ -49,7 +49,6 @@ class Buffer(Properties):
     def __init__(self, filepath: str | os.PathLike[str]) -> None:
         self._filepath = filepath
         self._file: FileIO | None = None
-        self._file_size = 0
         self._loaded: Header | None = None
         self._is_closed = False
 
@@ -98,10 +97,9 @@ class Buffer(Properties):
     def _load(self, file: FileIO) -> Header:
         file_size = os.fstat(file.fileno()).st_size
         try:
-            self._loaded = parse_header(_read_header(file, file_size))
+            self._loaded = parse_header(_read_header(file, file_size), file_size)
         except BufcacheError as error:
             raise self._with_path(error) from None
-        self._file_size = file_size
         return self._loaded
 
     @property
@@ -115,12 +113,6 @@ class Buffer(Properties):
     def filepath(self) -> str | os.PathLike[str]:
         """Path of the file, as it was given."""
         return self._filepath
-
-    @property
-    def file_size(self) -> int:
-        """Size of the file when it was opened, in bytes."""
-        self._header  # noqa: B018  the size is taken when the header is read
-        return self._file_size
 
     # -- data -------------------------------------------------------------------------------------------------
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 import warnings
 from collections.abc import Callable, Container, Iterator, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 from bufcache.buffer_parser.buffer import Buffer
-from bufcache.buffer_parser.layout import FILE_NAME_PATTERN
-from bufcache.errors import BufcacheError, InvalidArgumentError, nearest
+from bufcache.buffer_parser.header import is_buffer_file
+from bufcache.errors import BufcacheError, InvalidArgumentError, InvalidFileError, MissingHeaderError, nearest
 
 _PROPERTIES = (
     "process",
@@ -32,7 +32,7 @@ def filter_buffers(directory: str | os.PathLike[str], filters: Mapping[str, Any]
     Parameters
     ----------
     directory
-        Searched with its subfolders, for names like ``Project_00001p71c0b02``.
+        Searched with its subfolders, for regular files named ``*p*c*b*``.
     filters
         What must hold: `process`, `channel`, `datamode`, `datakind`, `datatype`, `compression_time`,
         `compression_frq`, `avg_time`, `avg_frq` give the value or a container of values; `wanted_process` and
@@ -40,7 +40,8 @@ def filter_buffers(directory: str | os.PathLike[str], filters: Mapping[str, Any]
 
     Returns
     -------
-    list of Buffer, in order of their paths. Files that cannot be read are left out with a warning.
+    list of Buffer, in order of their paths. A file that lacks what is asked for does not match; buffer files that
+    cannot be read are left out with a warning.
 
     Raises
     ------
@@ -54,10 +55,9 @@ def filter_buffers(directory: str | os.PathLike[str], filters: Mapping[str, Any]
 
 
 def _buffer_paths(directory: str | os.PathLike[str]) -> Iterator[str]:
-    is_buffer_name = re.compile(FILE_NAME_PATTERN).match
     for folder, folders, names in os.walk(directory, onerror=_raise):
         folders.sort()
-        paths = (os.path.join(folder, name) for name in sorted(names) if is_buffer_name(name))
+        paths = (os.path.join(folder, name) for name in sorted(names) if fnmatchcase(name, "*p*c*b*"))
         yield from (path for path in paths if os.path.isfile(path))
 
 
@@ -69,8 +69,11 @@ def _matches(buffer: Buffer, filters: Mapping[str, Any]) -> bool:
     try:
         with buffer:
             return all(_test(key, wanted)(buffer) for key, wanted in filters.items())
+    except MissingHeaderError:
+        return False
     except (BufcacheError, OSError) as error:
-        warnings.warn(f"left out: {error}", stacklevel=4)
+        if not isinstance(error, InvalidFileError) or is_buffer_file(buffer.filepath):
+            warnings.warn(f"left out: {error}", stacklevel=4)
         return False
 
 

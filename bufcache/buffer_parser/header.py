@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from hashlib import sha256
 from struct import Struct
@@ -31,10 +32,11 @@ _HEX_SIZE = 4
 
 
 class Header(NamedTuple):
-    """A parsed file header: its bytes, and the value of each known key in the order of the file."""
+    """A parsed file header: its bytes, the value of each known key in the order of the file, the file's size."""
 
     raw: bytes
     entries: dict[str, Value]
+    file_size: int
 
     @property
     def digest(self) -> str:
@@ -66,7 +68,13 @@ def header_size(start: bytes, file_size: int) -> int:
     return size
 
 
-def parse_header(raw: bytes) -> Header:
+def is_buffer_file(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a file begins with the magic number of the format."""
+    with open(path, "rb", buffering=0) as file:
+        return file.read(KEY_SIZE) == MAGIC
+
+
+def parse_header(raw: bytes, file_size: int) -> Header:
     """Parse the bytes of a whole file header.
 
     Raises
@@ -74,7 +82,7 @@ def parse_header(raw: bytes) -> Header:
     InvalidFileError
         Something else stands where a key must stand, or a value reaches beyond the header.
     """
-    return Header(raw, _entries(raw, _FILE_READERS))
+    return Header(raw, _entries(raw, _FILE_READERS), file_size)
 
 
 class _Reader(NamedTuple):
@@ -95,7 +103,7 @@ _FILE_READERS = _readers(FILE_HEADER)
 def _entries(raw: bytes, readers: Mapping[bytes, _Reader]) -> dict[str, Value]:
     entries: dict[str, Value] = {}
     position, end = 0, len(raw)
-    while position < end:
+    while position + KEY_SIZE <= end:
         reader = readers.get(raw[position : position + KEY_SIZE])
         if reader is None:
             position = _after_unknown(raw, position)

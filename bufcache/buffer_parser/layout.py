@@ -21,9 +21,6 @@ KEY_ALPHABET = b"0123456789_`abcdefghijklmnopqrstuvwxyz"
 FLOAT_SAMPLES = 8
 """The bit of ``p__flags`` that says: samples of 4 bytes are floats."""
 
-FILE_NAME_PATTERN = r"^.*[p][0-9]*[c][0-9]{1}[b][0-9]{2}"
-"""The regular expression that the name of a buffer file matches at its start."""
-
 
 class Entry(NamedTuple):
     """What a header key stands for.

@@ -39,11 +39,6 @@ class Properties(ABC):
 
     @property
     @abstractmethod
-    def file_size(self) -> int:
-        """Size of the file when it was opened, in bytes."""
-
-    @property
-    @abstractmethod
     def _header(self) -> Header:
         """The header, read when it is first needed."""
 
@@ -88,6 +83,11 @@ class Properties(ABC):
         if value < 1:
             raise InvalidFileError(f"{os.fspath(self.filepath)}: {key} is {value}; expected at least 1")
         return value
+
+    @property
+    def file_size(self) -> int:
+        """Size of the file when it was opened, in bytes."""
+        return self._header.file_size
 
     @property
     def header_size(self) -> int:

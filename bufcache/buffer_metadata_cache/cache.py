@@ -1,0 +1,351 @@
+"""BufferMetadataCache: the metadata of many buffer files, kept and asked for."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from bufcache.buffer_metadata_cache import metadata, paths, scan
+from bufcache.buffer_metadata_cache.columns import Columns, Rows
+from bufcache.buffer_metadata_cache.metadata import BufferMetadata
+from bufcache.buffer_metadata_cache.query import Field, Predicate, or_
+from bufcache.buffer_metadata_cache.report import SyncReport
+from bufcache.buffer_metadata_cache.scan import Failure, Fingerprint
+from bufcache.buffer_metadata_cache.select import Select, select
+from bufcache.buffer_metadata_cache.store.database import Database, Edit
+from bufcache.buffer_metadata_cache.store.files import Folder, Memory
+from bufcache.buffer_metadata_cache.store.tables import DocumentDB, LogStorage
+from bufcache.buffer_metadata_cache.sync import TABLE, Synchronisation, grouped, known_files
+from bufcache.buffer_parser import Buffer
+from bufcache.errors import CacheFormatError, InvalidArgumentError
+
+AnyPath = str | os.PathLike[str]
+Query = Select | Predicate | BufferMetadata | str
+
+FILE_NAME_PATTERN = r"^.*[p][0-9]*[c][0-9]{1}[b][0-9]{2}"
+GLOB_PATTERN = "*p*c?b*"
+
+_IN_MEMORY = (":memory:", "sqlite:///:memory:", "sqlite://")
+
+
+class BufferMetadataCache:
+    """A cache of what buffer files say of themselves, to find files by it without opening them.
+
+    A context manager; after `close` every call raises ClosedError. The files themselves are never written to, and
+    the cache can always be deleted and made anew from them.
+
+    Parameters
+    ----------
+    db_url
+        ``":memory:"``, or the path of a cache folder, also as ``tinydb:///path``; it is made where it does not
+        exist.
+    Buffer_cls
+        What opens the files: a class whose instances are context managers with a `filepath`.
+    read_only
+        Never write, and take no lock.
+    lock_timeout
+        Seconds to wait while another process writes.
+
+    Raises
+    ------
+    CacheFormatError
+        Something else stands at the path, or a cache of a newer version; it is left untouched.
+    InvalidArgumentError
+        `db_url` names an SQL database.
+    """
+
+    BufferMetadata: ClassVar[type[metadata.BufferMetadata]] = BufferMetadata
+
+    def __init__(
+        self,
+        db_url: AnyPath = ":memory:",
+        Buffer_cls: type[Any] = Buffer,
+        *,
+        read_only: bool = False,
+        lock_timeout: float = 10.0,
+    ) -> None:
+        self._buffer_class = Buffer_cls
+        self._database = Database(
+            _files(os.fspath(db_url), read_only),
+            {TABLE: BufferMetadata.__fields__},
+            is_read_only=read_only,
+            lock_timeout=lock_timeout,
+        )
+        self.db = DocumentDB(self._database, storage=LogStorage)
+        """The documents as a TinyDB; those of the files are in the table ``buffer_metadata``."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the cache; all that was committed stays."""
+        self.db.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._database!r})"
+
+    def __len__(self) -> int:
+        with self._database.reading():
+            return len(self._columns)
+
+    @property
+    def _columns(self) -> Columns:
+        return self._database.table(TABLE)
+
+    # -- synchronising ----------------------------------------------------------------------------------------------
+
+    def synchronize_directory(
+        self,
+        *paths: AnyPath,
+        sync_subdirectories: bool = True,
+        regex_pattern: str = FILE_NAME_PATTERN,
+        verbose: int = 1,
+        delete_stale_entries: bool | Literal["all"] = False,
+        machine_id: str | None = None,
+        glob_pattern: str = GLOB_PATTERN,
+    ) -> SyncReport:
+        """Bring the cache in line with folders.
+
+        New files are added, changed ones (by size and modification time) are read again under their old id,
+        unchanged ones cost a look at the folder. What cannot be read gets an entry with `opening_error`, and is
+        tried again when it changes.
+
+        Parameters
+        ----------
+        *paths
+            The folders.
+        sync_subdirectories
+            Whether to go into the folders below.
+        regex_pattern, glob_pattern
+            Which names buffer files have; both must match, the regular expression at the start.
+        verbose
+            1 shows a progress bar on stderr.
+        delete_stale_entries
+            Remove entries below these paths whose files are gone. Kept, with a warning, are those below a folder
+            that is empty or cannot be listed, and all where more than half of 20 or more would go: a share that is
+            not mounted must not empty a cache. ``"all"`` removes them too.
+        machine_id
+            Name of the machine whose paths these are; entries of other machines are not touched.
+
+        Raises
+        ------
+        FileNotFoundError
+            A path does not exist; nothing was changed.
+        CacheLockedError
+            Another process is writing.
+        """
+        if delete_stale_entries not in (True, False, "all"):
+            raise InvalidArgumentError(f"delete_stale_entries is {delete_stale_entries!r}; expected a bool or 'all'")
+        roots = _roots(paths)
+        is_wanted = scan.name_filter(glob_pattern, regex_pattern)
+        with self._database.writing():
+            run = Synchronisation(self._database, self._buffer_class, machine_id)
+            folders: dict[str, scan.Folder] = {}
+            for root in roots:
+                for folder in scan.walk(root, is_wanted, recursive=sync_subdirectories, failures=run.report.failed):
+                    folders[folder.path] = folder
+            unlisted = [failure.path for failure in run.report.failed]
+            field = BufferMetadata.directory_path
+            known = run.known(or_(*map(field.below, roots)) if sync_subdirectories else field.in_(roots))
+            run.read(run.compare(folders.values(), known), 1000, verbose)
+            if delete_stale_entries:
+                run.remove_stale(known, folders, unlisted, force=delete_stale_entries == "all")
+            return run.finish()
+
+    def add_files_to_cache(
+        self,
+        files: Iterable[AnyPath],
+        verbose: int = 0,
+        batch_size: int = 1000,
+        machine_id: str | None = None,
+        check_synced: bool = True,
+    ) -> SyncReport:
+        """Bring the cache in line with single files.
+
+        Parameters
+        ----------
+        files
+            Their paths.
+        verbose
+            1 shows a progress bar on stderr.
+        batch_size
+            Files a durable commit.
+        machine_id
+            Name of the machine whose paths these are.
+        check_synced
+            Whether to pass over files that have not changed; otherwise all are read.
+        """
+        if batch_size < 1:
+            raise InvalidArgumentError(f"batch_size is {batch_size}; expected at least 1")
+        with self._database.writing():
+            run = Synchronisation(self._database, self._buffer_class, machine_id)
+            folders = grouped(_fingerprints(files, run.report))
+            known = run.known(BufferMetadata.directory_path.in_([folder.path for folder in folders]))
+            if not check_synced:
+                known = {
+                    folder: {name: entry._replace(fingerprint=(None, None)) for name, entry in names.items()}
+                    for folder, names in known.items()
+                }
+            run.read(run.compare(folders, known), batch_size, verbose)
+            return run.finish()
+
+    def get_non_synchronized_files(
+        self, files: Iterable[AnyPath], machine_id: str | None = None
+    ) -> tuple[list[Path], list[Path]]:
+        """Compare files with the cache.
+
+        Returns
+        -------
+        The files that are new or changed, and the files of entries of this machine that are not among those given.
+        """
+        given = dict.fromkeys(map(paths.absolute, files))
+        with self._database.reading():
+            known = known_files(self._database, BufferMetadata.machine_id == machine_id)
+        entries = {
+            paths.join(folder, name): entry.fingerprint
+            for folder, names in known.items()
+            for name, entry in names.items()
+        }
+        changed = [Path(path) for path in given if entries.get(path, ()) != _fingerprint_or_none(path)]
+        return changed, [Path(path) for path in entries if path not in given]
+
+    def remove_files_from_cache(self, files: Iterable[AnyPath], verbose: int = 0) -> None:
+        """Remove the entries of files by their paths; the files are not touched and need not exist."""
+        given = [paths.absolute(file) for file in files]
+        with self._database.writing():
+            columns = self._columns
+            ids = columns.ids_of(columns.match(BufferMetadata.filepath.in_(given)))
+            self._database.commit(Edit(TABLE, id, None) for id in ids)
+
+    # -- asking -----------------------------------------------------------------------------------------------------
+
+    def get_buffer_metadata_query(self, buffer_metadata: metadata.BufferMetadata) -> Select:
+        """Return the query that a template stands for.
+
+        Every field that is not None must be equal; files that could not be read are left out.
+        """
+        return as_select(buffer_metadata)
+
+    def get_matching_metadata(self, query: Query | None = None) -> list[metadata.BufferMetadata]:
+        """Return the metadata of the files that match a select, a template, a predicate or a text; all without."""
+        with self._database.reading():
+            values = self._columns.take(self._rows(query), BufferMetadata.stored_fields())
+        return [BufferMetadata.from_row(row) for row in zip(*values, strict=True)]
+
+    def get_matching_files(self, query: Query | None = None) -> list[str]:
+        """Return the paths of the files that match."""
+        with self._database.reading():
+            [files] = self._columns.take(self._rows(query), [BufferMetadata.filepath])
+        return files
+
+    def get_matching_buffers(self, query: Query | None = None) -> list[Any]:
+        """Return a buffer for each file that matches; none is opened yet."""
+        return [self._buffer_class(path) for path in self.get_matching_files(query)]
+
+    def count(self, query: Query | None = None, by: Field[Any] | None = None) -> int | dict[Any, int]:
+        """Count what matches; with `by` the number of files for each value of that field, None included."""
+        with self._database.reading():
+            rows = self._rows(query)
+            if by is None:
+                return len(rows)
+            [values] = self._columns.take(rows, [by])
+        return dict(sorted(Counter(values).items(), key=lambda item: _none_first(item[0])))
+
+    def distinct(self, field: Field[Any], query: Query | None = None) -> list[Any]:
+        """Return the different values of a field among what matches, sorted, None first."""
+        with self._database.reading():
+            [values] = self._columns.take(self._rows(query), [field])
+        return sorted(set(values), key=_none_first)
+
+    def check(self) -> list[str]:
+        """Verify the store: return what is wrong with it, nothing where it is sound."""
+        with self._database.reading():
+            problems = self._database.problems()
+            values = self._columns.take(self._columns.rows, [BufferMetadata.machine_id, BufferMetadata.filepath])
+            counts = Counter(zip(*values, strict=True))
+        return problems + [f"{count} entries stand for {path}" for (_, path), count in counts.items() if count > 1]
+
+    def _rows(self, query: Query | None) -> Rows:
+        asked = as_select(query)
+        rows = self._columns.sort(self._columns.match(asked.predicate), asked.order)
+        return rows[asked.start :][: asked.count]
+
+
+def as_select(query: Query | None) -> Select:
+    """Return the select that a query stands for.
+
+    Raises
+    ------
+    TypeError
+        It is none, or one over other documents.
+    """
+    everything = select(BufferMetadata)
+    match query:
+        case None:
+            return everything
+        case Select(entity=entity):
+            if entity is not BufferMetadata:
+                raise TypeError(f"expected select(BufferMetadata), got {query!r}")
+            return query
+        case BufferMetadata():
+            values = {name: value for name, value in vars(query).items() if value is not None}
+            return everything.filter_by(**values).filter(BufferMetadata.opening_error.is_(None))
+        case Predicate() | str():
+            return everything.filter(query)
+    raise TypeError(f"expected a select, a template, a predicate or a text, got {query!r}")
+
+
+def _files(url: str, read_only: bool) -> Folder | Memory:
+    if url in _IN_MEMORY:
+        return Memory()
+    path = url.removeprefix("tinydb:///")
+    if "://" in path:
+        raise InvalidArgumentError(
+            f"db_url is {url!r}: bufcache keeps no SQL database; give ':memory:' or the path of a cache folder"
+        )
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise CacheFormatError(f"{path} is a file, a cache is a folder; it was left untouched")
+    if not read_only and not os.path.exists(path):
+        os.mkdir(path)
+    return Folder(paths.absolute(path))
+
+
+def _roots(given: Iterable[AnyPath]) -> list[str]:
+    roots = list(dict.fromkeys(map(paths.absolute, given)))
+    for root in roots:
+        if not os.path.isdir(root):
+            raise FileNotFoundError(f"{root} does not exist or is no folder; nothing was synchronised")
+    return roots
+
+
+def _fingerprints(files: Iterable[AnyPath], report: SyncReport) -> dict[str, Fingerprint]:
+    """Return the fingerprints of files; what has none is counted in the report."""
+    found = {}
+    for path in dict.fromkeys(map(paths.absolute, files)):
+        try:
+            fingerprint = scan.fingerprint(path)
+        except OSError as error:
+            report.failed.append(Failure(path, scan.describe(error)))
+            continue
+        if fingerprint is None:
+            report.skipped += 1
+        else:
+            found[path] = fingerprint
+    return found
+
+
+def _fingerprint_or_none(path: str) -> Fingerprint | None:
+    try:
+        return scan.fingerprint(path)
+    except OSError:
+        return None
+
+
+def _none_first(value: Any) -> tuple[bool, Any]:
+    return value is not None, value

@@ -1,0 +1,86 @@
+"""Classes of documents: dataclasses whose class attributes are fields to ask with."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+from bufcache.buffer_metadata_cache.query import Field, JoinedPath
+from bufcache.errors import nearest
+
+
+class Document:
+    """Base of the documents of one table: a subclass declares ``name: Field[type] = Field(kind, meaning)``."""
+
+    __tablename__: ClassVar[str]
+    __fields__: ClassVar[Mapping[str, Field[Any]]]
+    _stored: ClassVar[tuple[Field[Any], ...]]
+    _names: ClassVar[tuple[str, ...]]
+
+    def __init_subclass__(cls) -> None:
+        fields = {name: value for name, value in vars(cls).items() if isinstance(value, Field)}
+        stored = [name for name, field in fields.items() if not isinstance(field, JoinedPath)]
+        for name in stored:
+            setattr(cls, name, None)  # the default that dataclass is to see
+        dataclasses.dataclass(init=False, repr=False)(cls)
+        for name in stored:
+            setattr(cls, name, fields[name])
+        cls.__fields__ = fields
+        cls._stored = tuple(fields[name] for name in stored)
+        cls._names = tuple(stored)
+
+    def __init__(self, **values: Any) -> None:
+        for name in values:
+            if name not in self._names:
+                raise TypeError(f"{type(self).__name__} has no field {name!r}{nearest(name, self._names)}")
+        self.__dict__.update(dict.fromkeys(self._names))
+        self.__dict__.update(values)
+
+    def __repr__(self) -> str:
+        known = (f"{name}={value!r}" for name, value in self.__dict__.items() if value is not None)
+        return f"{type(self).__name__}({', '.join(known)})"
+
+    @classmethod
+    def stored_fields(cls) -> tuple[Field[Any], ...]:
+        """Return the fields of which a document is made, in order; not those computed from others."""
+        return cls._stored
+
+    def to_document(self) -> dict[str, Any]:
+        """Return what is stored: the fields that are not None, enumerations as numbers.
+
+        Raises
+        ------
+        TypeError
+            A field has a value that it cannot hold.
+        """
+        values = self.__dict__
+        document = {}
+        for field in self._stored:
+            value = values[field.name]
+            if value is not None:
+                stored = _dump(field, value)
+                if stored is not None:
+                    document[field.name] = stored
+        return document
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """Return the object of a stored document; what a field cannot hold is None."""
+        return cls.from_row(
+            tuple(None if (value := field.of(document)) is None else field.kind.present(value) for field in cls._stored)
+        )
+
+    @classmethod
+    def from_row(cls, row: tuple[Any, ...]) -> Self:
+        """Return the object with these values, one for each stored field in order."""
+        instance = cls.__new__(cls)
+        instance.__dict__.update(zip(cls._names, row, strict=True))
+        return instance
+
+
+def _dump(field: Field[Any], value: Any) -> Any:
+    try:
+        return field.kind.dump(value)
+    except TypeError as error:
+        raise TypeError(f"{field!r}: {error}") from None

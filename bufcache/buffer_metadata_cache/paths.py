@@ -1,0 +1,40 @@
+"""Paths as texts: of this machine, and of others whose entries a cache may hold."""
+
+from __future__ import annotations
+
+import ntpath
+import os
+import posixpath
+
+
+def absolute(path: str | os.PathLike[str]) -> str:
+    """Return the absolute form of a path; one that is absolute on another system is left as it is."""
+    text = os.fspath(path)
+    is_foreign = not os.path.isabs(text) and (ntpath.isabs(text) or posixpath.isabs(text))
+    return text if is_foreign else os.path.abspath(text)
+
+
+def separator(folder: str) -> str:
+    r"""Return what separates names below a folder: ``\`` where its path is one of Windows, else ``/``."""
+    return "\\" if ntpath.isabs(folder) and not posixpath.isabs(folder) else "/"
+
+
+def start(folder: str) -> str:
+    """Return what the paths of files in a folder begin with."""
+    mark = separator(folder)
+    return folder if folder.endswith(mark) else folder + mark
+
+
+def join(folder: str, name: str) -> str:
+    """Return the path of a file in a folder."""
+    return start(folder) + name
+
+
+def split(path: str) -> tuple[str, str]:
+    """Return folder and name of an absolute path."""
+    return ntpath.split(path) if separator(path) == "\\" else posixpath.split(path)
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Tell whether an absolute path is a folder or lies below it."""
+    return path == folder or path.startswith(start(folder))

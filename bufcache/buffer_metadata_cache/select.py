@@ -1,0 +1,105 @@
+"""select: a predicate, an order and a range of the result, said step by step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from operator import index
+from typing import Any, SupportsIndex, TypeGuard
+
+from bufcache.buffer_metadata_cache.documents import Document
+from bufcache.buffer_metadata_cache.expression import expression
+from bufcache.buffer_metadata_cache.query import AllOf, Field, Order, Predicate, as_predicate
+from bufcache.errors import InvalidArgumentError, nearest
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Select:
+    """What to look for, in which order, and how much of it. Immutable: each call returns a new one."""
+
+    entity: type[Document]
+    predicates: tuple[Predicate, ...] = ()
+    order: tuple[Order, ...] = ()
+    count: int | None = None
+    start: int = 0
+
+    @property
+    def predicate(self) -> Predicate:
+        """All that must be true."""
+        return self.predicates[0] if len(self.predicates) == 1 else AllOf(self.predicates)
+
+    def filter(self, *predicates: Predicate | str) -> Select:
+        """Keep what all the predicates are true of; a text is read as `expression` does."""
+        return replace(self, predicates=self.predicates + tuple(map(self._predicate, predicates)))
+
+    where = filter
+
+    def filter_by(self, **equal: Any) -> Select:
+        """Keep what has these values, by names of fields; None asks for what has no value."""
+        return self.filter(*(self._field(name) == value for name, value in equal.items()))
+
+    def order_by(self, *keys: Field[Any] | Order | str) -> Select:
+        """Sort by these keys, after those given before; without any, results come in order of id."""
+        return replace(self, order=self.order + tuple(map(self._key, keys)))
+
+    def limit(self, n: SupportsIndex | None) -> Select:
+        """Give at most `n` results; None gives all."""
+        return replace(self, count=None if n is None else _count("limit", n))
+
+    def offset(self, n: SupportsIndex) -> Select:
+        """Leave out the first `n` results."""
+        return replace(self, start=_count("offset", n))
+
+    def _predicate(self, candidate: Predicate | str) -> Predicate:
+        if isinstance(candidate, str):
+            return expression(candidate, self.entity.__fields__)
+        return as_predicate(candidate)
+
+    def _key(self, key: object) -> Order:
+        if isinstance(key, str):
+            key = self._field(key)
+        if isinstance(key, Field):
+            return key.asc()
+        if isinstance(key, Order):
+            return key
+        raise TypeError(f"order_by: expected a field such as BufferMetadata.process, got {key!r}")
+
+    def _field(self, name: str) -> Field[Any]:
+        fields = self.entity.__fields__
+        if name not in fields:
+            raise TypeError(f"{self.entity.__name__} has no field {name!r}{nearest(name, fields)}")
+        return fields[name]
+
+    def __repr__(self) -> str:
+        parts = [f"select({self.entity.__name__})"]
+        parts += [f".filter({predicate!r})" for predicate in self.predicates]
+        parts += [f".order_by({', '.join(map(repr, self.order))})"] if self.order else []
+        parts += [f".limit({self.count})"] if self.count is not None else []
+        parts += [f".offset({self.start})"] if self.start else []
+        return "".join(parts)
+
+
+def select(entity: type[Document]) -> Select:
+    """Start a query over the documents of a class, such as BufferMetadata.
+
+    Raises
+    ------
+    TypeError
+        Something else was given; to get values of one field, use ``cache.distinct(field)``.
+    """
+    if _is_document_class(entity):
+        return Select(entity)
+    raise TypeError(f"select: expected a class of documents such as BufferMetadata, got {entity!r}")
+
+
+def _is_document_class(candidate: object) -> TypeGuard[type[Document]]:
+    return isinstance(candidate, type) and issubclass(candidate, Document) and candidate is not Document
+
+
+def _count(name: str, n: SupportsIndex) -> int:
+    try:
+        number = index(n)
+    except TypeError:
+        raise InvalidArgumentError(f"{name}: expected a number, got {n!r}") from None
+    if number < 0:
+        raise InvalidArgumentError(f"{name}: expected a number from 0 on, got {number}")
+    return number

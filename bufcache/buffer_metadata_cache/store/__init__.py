@@ -1,0 +1,1 @@
+"""Documents that last: a log of commits under the extension points of TinyDB."""

@@ -1,0 +1,211 @@
+"""The database: the tables of a log, with the columns of their documents."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import orjson
+
+from bufcache.buffer_metadata_cache.columns import Change, Columns
+from bufcache.buffer_metadata_cache.query import Field
+from bufcache.buffer_metadata_cache.store.files import LOCK, OWNER, Files
+from bufcache.buffer_metadata_cache.store.log import NAME, Commit, Log, encode
+from bufcache.errors import BufcacheError, CacheFormatError, ClosedError, InvalidArgumentError
+
+Schemas = Mapping[str, Mapping[str, Field[Any]]]
+
+
+class Edit(NamedTuple):
+    """A document to be written under an id of a table; None removes it."""
+
+    table: str
+    id: int
+    document: Mapping[str, Any] | None
+
+
+class Database:
+    """The tables of a log.
+
+    Parameters
+    ----------
+    files
+        Where the log is.
+    schemas
+        The fields of the documents of each table that has any; their documents say their ``id``.
+    is_read_only
+        Whether changing is refused.
+    lock_timeout
+        Seconds to wait for another process that writes.
+    """
+
+    def __init__(
+        self, files: Files, schemas: Schemas, *, is_read_only: bool = False, lock_timeout: float = 10.0
+    ) -> None:
+        names = files.names()
+        if NAME not in names and not set(names) <= {LOCK, OWNER}:
+            raise CacheFormatError(f"{files} is not a bufcache cache, and not empty; it was left untouched")
+        self._files = files
+        self._schemas = schemas
+        self._is_read_only = is_read_only
+        self._lock_timeout = lock_timeout
+        self._log = Log(files)
+        self._tables = Tables(schemas)
+        self._mutex = threading.RLock()
+        self._is_writing = False
+        self._is_closed = False
+        self.refresh()
+
+    def __repr__(self) -> str:
+        return repr(self._files)
+
+    def close(self) -> None:
+        """Close the files; what is asked afterwards raises ClosedError."""
+        with self._mutex:
+            self._is_closed = True
+            self._files.close()
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Hold off the other threads, on the state of the last commit."""
+        with self._mutex:
+            self.refresh()
+            yield
+
+    def refresh(self) -> None:
+        """Take over what was committed since, also by other processes."""
+        if self._is_closed:
+            raise ClosedError(f"{self._files}: the cache is closed")
+        if self._is_writing:
+            return
+        told = len(self._log.damage)
+        for commit in self._log.read_on():
+            self._tables.apply(commit)
+        for damage in self._log.damage[told:]:
+            warnings.warn(f"{self._files}: {damage}; synchronise to read the affected files again", stacklevel=4)
+
+    def table(self, name: str) -> Columns:
+        """Return the documents of a table; empty where it has none."""
+        return self._tables[name] if name in self._tables else Columns(self._schemas.get(name, {}))
+
+    def table_names(self) -> list[str]:
+        """Return the names of the tables that have documents."""
+        return [name for name, columns in self._tables.items() if len(columns)]
+
+    def document(self, table: str, id: int) -> dict[str, Any]:
+        """Return a document; KeyError where there is none. The caller owns it."""
+        document: dict[str, Any] = orjson.loads(self._line(table, id))[2]
+        return document
+
+    def holds(self, edit: Edit) -> bool:
+        """Tell whether a document already stands just so in the log."""
+        columns = self.table(edit.table)
+        return edit.id in columns and self._line(edit.table, edit.id) == _line(self._with_id(edit))
+
+    def _line(self, table: str, id: int) -> bytes:
+        return self._files.read(NAME, *self.table(table).place(id))
+
+    # -- writing ----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the only right to change, on the state of the last commit. May be nested."""
+        with self._mutex:
+            if self._is_writing:
+                yield
+                return
+            if self._is_read_only:
+                raise BufcacheError(f"{self._files}: the cache was opened with read_only=True")
+            with self._files.locked(self._lock_timeout):
+                self.refresh()
+                self._log.prepare()
+                self._is_writing = True
+                try:
+                    yield
+                finally:
+                    self._is_writing = False
+
+    def next_id(self, table: str) -> int:
+        """Return the id of the next new document; none is given twice."""
+        return self.table(table).largest_id + 1
+
+    def commit(self, edits: Iterable[Edit]) -> None:
+        """Write changes, all or none, and return when they are on the disk.
+
+        Raises
+        ------
+        InvalidArgumentError
+            JSON cannot hold a document; nothing was written.
+        """
+        edits = [self._with_id(edit) for edit in edits]
+        if not edits:
+            return
+        lines = [_line(edit) for edit in edits]
+        with self.writing():
+            # What was committed is taken over as any other process will read it.
+            self._tables.apply(self._log.append(lines))
+
+    def _with_id(self, edit: Edit) -> Edit:
+        if edit.document is None or edit.table not in self._schemas or edit.document.get("id") == edit.id:
+            return edit
+        return edit._replace(document={**edit.document, "id": edit.id})
+
+    # -- verifying --------------------------------------------------------------------------------------------------
+
+    def problems(self) -> list[str]:
+        """Read the whole log anew and return what is wrong with it, or with what is held of it in memory."""
+        with self.reading():
+            log, tables = Log(self._files), Tables(self._schemas)
+            for commit in log.read_on():
+                tables.apply(commit)
+            rest = self._files.size(NAME) - log.end
+            unfinished = [f"{NAME}: {rest} bytes at the end are of a commit that was not finished"] if rest else []
+            differences = (self._differences(name, tables) for name in sorted({*self._tables, *tables}))
+            return log.damage + unfinished + [problem for found in differences for problem in found]
+
+    def _differences(self, name: str, tables: Tables) -> Iterator[str]:
+        fields = self._schemas.get(name, {})
+        held, read = self.table(name), tables.get(name, Columns(fields))
+        if held.ids != read.ids:
+            yield f"{name}: the documents in memory are not those in the log"
+            return
+        for id in read.ids if fields else ():
+            if self.document(name, id).get("id") != id:
+                yield f"{name}: document {id} says that it is another"
+        for field in fields.values():
+            if held.column(field).take(held.rows) != read.column(field).take(read.rows):
+                yield f"{name}: {field.name} in memory is not what the log says"
+
+
+class Tables(dict[str, Columns]):
+    """The documents of each table that ever had any."""
+
+    def __init__(self, schemas: Schemas) -> None:
+        super().__init__()
+        self._schemas = schemas
+
+    def apply(self, commit: Commit) -> None:
+        """Take over the changes of a commit."""
+        changes: dict[str, list[Change]] = {}
+        position = commit.start
+        for line in commit.lines[:-1].split(b"\n"):
+            table, id, *document = orjson.loads(line)
+            change = Change(id, position, len(line), document[0] if document else None)
+            changes.setdefault(table, []).append(change)
+            position += len(line) + 1
+        for table, of_table in changes.items():
+            if table not in self:
+                self[table] = Columns(self._schemas.get(table, {}))
+            self[table].apply(of_table)
+
+
+def _line(edit: Edit) -> bytes:
+    try:
+        return encode(*edit)
+    except TypeError as error:
+        raise InvalidArgumentError(f"document {edit.id} of {edit.table} cannot be stored as JSON: {error}") from error

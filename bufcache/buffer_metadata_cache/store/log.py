@@ -1,0 +1,201 @@
+"""The log: commits as bytes. Writes them, reads on from where it was, and tells a torn tail from damage.
+
+A log is JSON Lines. Its first line names the format; then each commit is a header line and its document lines::
+
+    {"bufcache": "documents", "format": 1, "generation": 1, "salt": "9f86d081884c7d65", "checksum": "1c291ca3"}
+    {"commit": 1, "bytes": 29, "previous": "1c291ca3", "checksum": "5a1f8e2b"}
+    ["buffer_metadata", 1, {"id": 1}]
+
+``bytes`` is the size of the document lines. ``checksum`` is the CRC-32 of the header line up to there and of the
+document lines; ``previous`` is that of the commit before, so that commits cannot be dropped, swapped or spliced
+unnoticed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+from zlib import crc32
+
+import orjson
+
+from bufcache.buffer_metadata_cache.store.files import Files, UnsyncedError
+from bufcache.errors import BufcacheError, CacheFormatError
+
+FORMAT = 1
+NAME = "documents-1.jsonl"
+
+_FIRST_LINE = re.compile(rb'(\{"bufcache":"documents","format":(\d+),[^\n]*),"checksum":"([0-9a-f]{8})"\}\n')
+_HEADER = re.compile(
+    rb'(\{"commit":(\d{1,15}),"bytes":(\d{1,15}),"previous":"([0-9a-f]{8})"),"checksum":"([0-9a-f]{8})"\}\n'
+)
+_MARK = b'\n{"commit":'
+_LONGEST_LINE = 512
+_WINDOW = 1 << 20
+
+
+class Commit(NamedTuple):
+    """One commit: its number, where its document lines start in the log, these lines, whether the one before fits."""
+
+    number: int
+    start: int
+    lines: bytes
+    checksum: int
+    is_chained: bool
+
+
+class Log:
+    """The log of a cache, read up to `end` so far."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self._is_poisoned = False
+        self.damage: list[str] = []
+        self.end = 0
+        self._number = 0
+        self._checksum = 0
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    def read_on(self) -> Iterator[Commit]:
+        """Give the commits that came since the last call, also of other processes.
+
+        What does not verify at the end is a commit that was not finished: it is left alone. What does not verify
+        before a commit that does is damage: it is skipped and told in `damage`.
+        """
+        size = self._files.size(NAME)
+        if size < self.end:
+            raise CacheFormatError(
+                f"{self._files}: {NAME} has {size} bytes, {self.end} were read before: it was replaced or cut; reopen"
+            )
+        if self.end == 0 and not self._read_first_line(size):
+            return
+        while self.end < size:
+            commit = self._commit_at(self.end, size)
+            if commit is None or not commit.is_chained:
+                commit = self._commit_behind_damage(size)
+                if commit is None:
+                    return
+            self._take_over(commit)
+            yield commit
+
+    def _read_first_line(self, size: int) -> bool:
+        """Read the line that names the format; false where there is no log yet."""
+        start = self._files.read(NAME, 0, min(size, _LONGEST_LINE)) if size else b""
+        if b"\n" not in start and _first_line(b"").startswith(start[:22]) and len(start) < _LONGEST_LINE:
+            return False  # a log that was being made
+        found = _FIRST_LINE.match(start)
+        if found is None:
+            raise CacheFormatError(f"{self._files}: {NAME} is not the log of a bufcache cache; it was left untouched")
+        if int(found[2]) > FORMAT:
+            raise CacheFormatError(
+                f"{self._files}: the cache has format {int(found[2])}, this version of bufcache reads up to {FORMAT}; "
+                "update bufcache"
+            )
+        if crc32(found[1]) != int(found[3], 16):
+            raise CacheFormatError(
+                f"{self._files}: the first line of {NAME} is damaged; make a new cache and synchronise it"
+            )
+        self.end, self._checksum = found.end(), int(found[3], 16)
+        return True
+
+    def _commit_at(self, position: int, size: int) -> Commit | None:
+        """Return the commit that starts there if all of it is there and verifies."""
+        found = _HEADER.match(self._files.read(NAME, position, _LONGEST_LINE))
+        if found is None:
+            return None
+        start, length = position + found.end(), int(found[3])
+        if start + length > size:
+            return None
+        lines = self._files.read(NAME, start, length)
+        checksum = crc32(lines, crc32(found[1]))
+        if len(lines) != length or checksum != int(found[5], 16):
+            return None
+        number = int(found[2])
+        is_chained = number == self._number + 1 and int(found[4], 16) == self._checksum
+        return Commit(number, start, lines, checksum, is_chained)
+
+    def _commit_behind_damage(self, size: int) -> Commit | None:
+        """Return the next commit that verifies, and note what lies before it as damage."""
+        position = self.end - 1
+        while (position := self._next_mark(position, size)) < size:
+            commit = self._commit_at(position, size)
+            if commit is not None and commit.number > self._number:
+                self.damage.append(
+                    f"{NAME}: bytes {self.end} to {position} are damaged, "
+                    f"{commit.number - self._number - 1} commits in them are lost"
+                )
+                return commit
+        return None
+
+    def _next_mark(self, position: int, size: int) -> int:
+        """Return where the next header line may start behind a position; `size` where none does."""
+        while position < size:
+            window = self._files.read(NAME, position, _WINDOW)
+            found = window.find(_MARK)
+            if found >= 0:
+                return position + found + 1
+            if len(window) < _WINDOW:
+                break
+            position += _WINDOW - len(_MARK)
+        return size
+
+    # -- writing ----------------------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Cut off what a writer before left unfinished, and begin the log where there is none.
+
+        To be called under the lock, after reading on; it makes what stands behind `end` certain to be no commit.
+        """
+        if self._is_poisoned:
+            raise BufcacheError(
+                f"{self._files}: the disk did not confirm a write; close the cache and open it again to see what "
+                "it kept"
+            )
+        if self._files.size(NAME) > self.end:
+            # Readers are not harmed: they do not take over what does not verify.
+            self._files.cut(NAME, self.end)
+        if self.end == 0:
+            line = _first_line(os.urandom(8))
+            self._append(line)
+            self.end, self._checksum = len(line), int(line[-12:-4], 16)
+
+    def append(self, lines: Sequence[bytes]) -> Commit:
+        """Write one commit and wait until it is on the disk."""
+        payload = b"\n".join(lines) + b"\n"
+        start = b'{"commit":%d,"bytes":%d,"previous":"%08x"' % (self._number + 1, len(payload), self._checksum)
+        checksum = crc32(payload, crc32(start))
+        header = start + b',"checksum":"%08x"}\n' % checksum
+        self._append(header + payload)
+        commit = Commit(self._number + 1, self.end + len(header), payload, checksum, is_chained=True)
+        self._take_over(commit)
+        return commit
+
+    def _take_over(self, commit: Commit) -> None:
+        self.end = commit.start + len(commit.lines)
+        self._number, self._checksum = commit.number, commit.checksum
+
+    def _append(self, data: bytes) -> None:
+        try:
+            self._files.append(NAME, data)
+        except UnsyncedError:
+            self._is_poisoned = True  # a second fsync would succeed without having written what the first one lost
+            raise
+
+
+def _first_line(salt: bytes) -> bytes:
+    start = b'{"bufcache":"documents","format":%d,"generation":1,"salt":"%s"' % (FORMAT, salt.hex().encode())
+    return start + b',"checksum":"%08x"}\n' % crc32(start)
+
+
+def encode(table: str, id: int, document: object) -> bytes:
+    """Return the line of a document, or of its removal where it is None.
+
+    Raises
+    ------
+    TypeError
+        JSON cannot hold it.
+    """
+    return orjson.dumps([table, id] if document is None else [table, id, document], option=orjson.OPT_SERIALIZE_NUMPY)

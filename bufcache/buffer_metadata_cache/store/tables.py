@@ -1,0 +1,163 @@
+"""TinyDB over the database, by its own extension points.
+
+TinyDB's Table reads and writes all documents for each change. `DocumentTable` runs the same updaters on an overlay
+and commits only what they changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from typing import Any
+
+from tinydb import TinyDB
+from tinydb.queries import QueryLike
+from tinydb.storages import Storage
+from tinydb.table import Document, Table
+
+from bufcache.buffer_metadata_cache.query import Predicate
+from bufcache.buffer_metadata_cache.store.database import Database, Edit
+
+
+class LogStorage(Storage):
+    """What TinyDB reads from and writes to."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def __repr__(self) -> str:
+        return f"LogStorage({self.database!r})"
+
+    def read(self) -> dict[str, dict[str, Any]]:
+        """Return the tables; their documents are read when they are asked for."""
+        with self.database.reading():
+            # TinyDB asks for dicts, and uses no more of them than a Mapping has.
+            return {name: Documents(self.database, name) for name in self.database.table_names()}  # type: ignore[misc]
+
+    def write(self, data: Mapping[str, Mapping[Any, Mapping[str, Any]]]) -> None:
+        """Make these the tables, and commit what differs. TinyDB comes here only to drop tables."""
+        with self.database.writing():
+            edits: list[Edit] = []
+            for name in {*self.database.table_names(), *data}:
+                overlay = Overlay(self.database, name)
+                overlay.replace({int(id): dict(document) for id, document in data.get(name, {}).items()})
+                edits += overlay.edits()
+            self.database.commit(edits)
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+
+class Documents(Mapping[str, dict[str, Any]]):
+    """The documents of a table by id, as TinyDB wants them: ids are texts."""
+
+    def __init__(self, database: Database, table: str) -> None:
+        self._database, self._table = database, table
+
+    def __getitem__(self, id: str) -> dict[str, Any]:
+        with self._database.reading():
+            return self._database.document(self._table, int(id))
+
+    def __iter__(self) -> Iterator[str]:
+        return map(str, self._database.table(self._table).ids)
+
+    def __len__(self) -> int:
+        return len(self._database.table(self._table))
+
+
+class Overlay(MutableMapping[int, dict[str, Any]]):
+    """The documents of a table for an updater: what it changes stays here until it is committed."""
+
+    def __init__(self, database: Database, table: str) -> None:
+        self._database, self._table = database, table
+        self._ids = dict.fromkeys(database.table(table).ids)
+        self._touched: dict[int, dict[str, Any]] = {}
+        self._next_id = database.next_id(table)
+
+    def new_id(self) -> int:
+        """Return an id that no document has or had."""
+        while self._next_id in self._ids:
+            self._next_id += 1
+        self._next_id += 1
+        return self._next_id - 1
+
+    def __getitem__(self, id: int) -> dict[str, Any]:
+        if id not in self._ids:
+            raise KeyError(id)
+        if id not in self._touched:
+            self._touched[id] = self._database.document(self._table, id)
+        return self._touched[id]
+
+    def __setitem__(self, id: int, document: dict[str, Any]) -> None:
+        self._ids[id] = None
+        self._touched[id] = document
+
+    def __delitem__(self, id: int) -> None:
+        del self._ids[id]
+        self._touched.pop(id, None)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._ids)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._ids
+
+    def clear(self) -> None:
+        self._ids.clear()
+        self._touched.clear()
+
+    def replace(self, documents: Mapping[int, dict[str, Any]]) -> None:
+        """Make these all documents of the table."""
+        self._ids = dict.fromkeys(documents)
+        self._touched = dict(documents)
+
+    def edits(self) -> list[Edit]:
+        """Return what differs from the database."""
+        stored = self._database.table(self._table)
+        removed = [Edit(self._table, id, None) for id in stored.ids if id not in self._ids]
+        changed = [Edit(self._table, id, document) for id, document in self._touched.items()]
+        return removed + [edit for edit in changed if not self._database.holds(edit)]
+
+
+class DocumentTable(Table):
+    """A TinyDB table whose changes cost what they change, and whose results are never stale."""
+
+    storage: LogStorage
+
+    def __init__(self, storage: LogStorage, name: str, cache_size: int = 0, persist_empty: bool = False) -> None:
+        # No query cache: another process may change the documents, and cached ones would be shared.
+        super().__init__(storage, name, cache_size=0, persist_empty=False)
+        self._database = storage.database
+
+    def insert(self, document: Mapping[str, Any]) -> int:
+        """Insert a document and return its id."""
+        # TinyDB takes the id before it updates; under the lock no other process can take the same.
+        return self.insert_multiple([document])[0]
+
+    def search(self, cond: QueryLike) -> list[Document]:
+        """Return the documents that match; a predicate over fields is answered from the columns."""
+        if not isinstance(cond, Predicate):
+            return super().search(cond)
+        with self._database.reading():
+            columns = self._database.table(self.name)
+            ids = columns.ids_of(columns.match(cond))
+            return [self.document_class(self._database.document(self.name, id), id) for id in ids]
+
+    def _get_next_id(self) -> int:
+        return self._overlay.new_id()
+
+    def _update_table(self, updater: Callable[[Any], None]) -> None:
+        with self._database.writing():
+            self._overlay = Overlay(self._database, self.name)
+            updater(self._overlay)
+            self._database.commit(self._overlay.edits())
+
+
+class DocumentDB(TinyDB):
+    """TinyDB over a database of ours."""
+
+    table_class = DocumentTable  # type: ignore[assignment]  # TinyDB declares its own class, not a base
+    default_storage_class = LogStorage  # type: ignore[assignment]

@@ -1,0 +1,281 @@
+"""The command line: argparse over the public interface. Data go to stdout, the rest to stderr."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bufcache.errors import (
+    BufcacheError,
+    CacheFormatError,
+    CacheLockedError,
+    ExpressionError,
+    InvalidArgumentError,
+    nearest,
+)
+
+if TYPE_CHECKING:
+    from bufcache.buffer_metadata_cache import BufferMetadata, BufferMetadataCache, Select
+
+CACHE_NAME = ".bufcache"
+CACHE_VARIABLE = "BUFCACHE"
+
+DONE, FINDINGS, USAGE, UNREADABLE = 0, 1, 2, 3
+
+_DEFAULT_COLUMNS = "process,channel,datamode,compression_frq,filepath"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    0 is done, 1 findings such as files that could not be read, 2 a usage error or an argument that names nothing,
+    3 a cache that is locked or cannot be read.
+    """
+    parsed = _parser().parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
+    _accept_any_file_name()
+    try:
+        code: int = parsed.run(parsed)
+    except BrokenPipeError:
+        # The reader, such as head, has seen enough; what is still buffered must not raise at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except (CacheFormatError, CacheLockedError, PermissionError) as error:
+        return _failed(error, UNREADABLE)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ExpressionError, InvalidArgumentError) as error:
+        return _failed(error, USAGE)
+    except BufcacheError as error:
+        return _failed(error, FINDINGS)
+    return code
+
+
+def _failed(error: Exception, code: int) -> int:
+    print(f"bufcache: {error}", file=sys.stderr)
+    return code
+
+
+def _accept_any_file_name() -> None:
+    """Let names that are not UTF-8 through, byte for byte."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="surrogateescape")
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """Join ``--sort -process`` to one argument: argparse takes the second for an option."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] == "--sort":
+            joined[-1] = f"--sort={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bufcache", description="Find and read the buffer files of QASS Analyzer4D.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    sync = _command(commands, "sync", _sync, "bring the cache in line with folders")
+    sync.add_argument(
+        "directories", nargs="+", metavar="DIR", help="a folder of buffer files, searched with those below"
+    )
+    sync.add_argument("-q", "--quiet", action="store_true", help="show no progress and no report")
+    _add_cache(sync)
+
+    find = _command(commands, "find", _find, "list the files that match an expression")
+    find.add_argument(
+        "expression",
+        nargs="?",
+        metavar="EXPRESSION",
+        help="such as 'compression_frq == 8 and process > 100'; all without",
+    )
+    find.add_argument("--sort", default="", metavar="FIELDS", help="fields to sort by, such as channel,-process")
+    find.add_argument("--limit", type=_count, metavar="N", help="print at most so many files")
+    find.add_argument("-c", "--columns", metavar="FIELDS", help=f"fields to print (default: {_DEFAULT_COLUMNS})")
+    find.add_argument("--json", action="store_true", help="print a JSON array of objects")
+    _add_cache(find)
+
+    info = _command(commands, "info", _info, "print what a buffer file says of itself")
+    info.add_argument("file", metavar="FILE", help="a buffer file")
+
+    _command(commands, "demo", _demo, "make sample files, synchronise and ask, in a temporary folder")
+    return parser
+
+
+def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], help: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_cache(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cache",
+        metavar="PATH",
+        help=f"the cache folder (default: ${CACHE_VARIABLE}, else the nearest {CACHE_NAME} from here upwards)",
+    )
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *ignored: object) -> None:
+        from bufcache import __version__
+
+        print(f"bufcache {__version__}")
+        parser.exit()
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a number from 0 on, got {text!r}")
+    return int(text)
+
+
+# -- where the cache is -----------------------------------------------------------------------------------------------
+
+
+def _cache_path(given: str | None) -> str | None:
+    """Return the path of the cache, None where there is none."""
+    return given or os.environ.get(CACHE_VARIABLE) or _nearest_cache(os.getcwd())
+
+
+def _nearest_cache(folder: str) -> str | None:
+    while True:
+        candidate = os.path.join(folder, CACHE_NAME)
+        if os.path.isdir(candidate):
+            return candidate
+        if os.path.dirname(folder) == folder:
+            return None
+        folder = os.path.dirname(folder)
+
+
+def _open_to_read(given: str | None) -> BufferMetadataCache:
+    from bufcache.buffer_metadata_cache import BufferMetadataCache
+
+    path = _cache_path(given)
+    if path is None:
+        raise FileNotFoundError(
+            f"there is no {CACHE_NAME} here or above; run 'bufcache sync DIR', or name one with --cache"
+        )
+    return BufferMetadataCache(path, read_only=True)
+
+
+# -- commands ---------------------------------------------------------------------------------------------------------
+
+
+def _sync(arguments: argparse.Namespace) -> int:
+    from bufcache.buffer_metadata_cache import BufferMetadataCache
+
+    for directory in arguments.directories:
+        if not os.path.isdir(directory):
+            raise FileNotFoundError(f"{directory} does not exist or is no folder; nothing was synchronised")
+    path = _cache_path(arguments.cache) or CACHE_NAME
+    with BufferMetadataCache(path) as cache:
+        report = cache.synchronize_directory(*arguments.directories, verbose=not arguments.quiet)
+    for failure in report.failed:
+        print(f"bufcache: {failure.path}: {failure.error}", file=sys.stderr)
+    if not arguments.quiet:
+        print(f"{path}: {report}", file=sys.stderr)
+    return FINDINGS if report.failed else DONE
+
+
+def _find(arguments: argparse.Namespace) -> int:
+    from bufcache.buffer_metadata_cache import BufferMetadata, select
+
+    query = select(BufferMetadata).limit(arguments.limit)
+    if arguments.expression:
+        query = query.filter(arguments.expression)
+    for key in _names(arguments.sort):
+        query = _sorted(query, key)
+    columns = _names(arguments.columns or _DEFAULT_COLUMNS)
+    for name in columns:
+        _check_field(name)
+    with _open_to_read(arguments.cache) as cache:
+        found = cache.get_matching_metadata(query)
+    rows = [[getattr(metadata, name) for name in columns] for metadata in found]
+    if arguments.json:
+        _print_json([dict(zip(columns, row, strict=True)) for row in rows])
+    elif arguments.columns and len(columns) == 1:
+        print("\n".join(_shown(row[0]) for row in rows), end="\n" if rows else "")
+    else:
+        print_table(columns, rows)
+    return DONE
+
+
+def _sorted(query: Select, key: str) -> Select:
+    from bufcache.buffer_metadata_cache import BufferMetadata
+
+    name = key.removeprefix("-")
+    _check_field(name)
+    field = BufferMetadata.__fields__[name]
+    return query.order_by(field.desc() if key.startswith("-") else field.asc())
+
+
+def _check_field(name: str) -> None:
+    from bufcache.buffer_metadata_cache import BufferMetadata
+
+    if name not in BufferMetadata.__fields__:
+        raise InvalidArgumentError(f"there is no field {name!r}{nearest(name, BufferMetadata.__fields__)}")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    from bufcache.buffer_metadata_cache import BufferMetadata
+    from bufcache.buffer_parser import Buffer
+
+    with Buffer(arguments.file) as buffer:
+        metadata: BufferMetadata = BufferMetadata.buffer_to_metadata(buffer)
+        rows = [[name, getattr(metadata, name)] for name in BufferMetadata.properties if name != "id"]
+        rows += [["file_size", buffer.file_size]]
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        print(f"{name:{width}}  {_shown(value)}")
+    return DONE
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from bufcache.demo import run
+
+    run()
+    return DONE
+
+
+# -- printing ---------------------------------------------------------------------------------------------------------
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows under the names of their columns: numbers to the right, texts to the left."""
+    texts = [[_shown(value) for value in row] for row in rows]
+    widths = [max(map(len, cells)) for cells in zip(columns, *texts, strict=True)]
+    is_number = [any(type(value) in (int, float) for value in cells) for cells in zip(*rows, strict=True)]
+    is_number = is_number or [False] * len(columns)
+    for cells in (columns, *texts):
+        aligned = [
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(cells, widths, is_number, strict=True)
+        ]
+        print("  ".join(aligned).rstrip())
+
+
+def _shown(value: object) -> str:
+    from enum import Enum
+
+    if value is None:
+        return "-"
+    return value.name if isinstance(value, Enum) else str(value)
+
+
+def _print_json(objects: Sequence[dict[str, Any]]) -> None:
+    import json
+    from enum import Enum
+
+    plain = [
+        {name: value.name if isinstance(value, Enum) else value for name, value in item.items()} for item in objects
+    ]
+    print(json.dumps(plain, indent=1))

@@ -1,0 +1,114 @@
+"""The main job in a minute: sample files, a cache, the three kinds of question, and a second synchronisation."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from bufcache.buffer_metadata_cache import BufferMetadata, BufferMetadataCache, select
+from bufcache.buffer_parser import Buffer
+from bufcache.cli import print_table
+from bufcache.testing import write_buffer
+
+_PROCESSES = 150
+_CHANNELS = 2
+_COMPRESSIONS = (4, 8)
+_SHOWN = ("process", "channel", "compression_frq", "spec_count", "filename")
+
+
+def make_project(folder: str) -> int:
+    """Write the buffer files of a small project: each process on each channel, once for each compression.
+
+    Returns the number of files.
+    """
+    for process in range(1, _PROCESSES + 1):
+        for channel in range(1, _CHANNELS + 1):
+            for number, compression in enumerate(_COMPRESSIONS):
+                _write(folder, process, channel, number, compression)
+    return _PROCESSES * _CHANNELS * len(_COMPRESSIONS)
+
+
+def _path(folder: str, process: int, channel: int, number: int) -> str:
+    return os.path.join(folder, f"Demo_00001p{process}c{channel - 1}b{number:02}")
+
+
+def _write(folder: str, process: int, channel: int, number: int, compression: int, spectra: int = 20) -> None:
+    bands = 512 // compression
+    samples = np.random.default_rng(process).integers(0, 65535, (spectra, bands), np.uint16)
+    header = {
+        "proc_cnt": process,
+        "dumpchan": channel - 1,
+        "frqratio": compression,
+        "proctime": 1_700_000_000 + 60 * process,
+        "asc_part": f"Part {process % 3}",
+    }
+    write_buffer(_path(folder, process, channel, number), header, samples)
+
+
+def run() -> None:
+    """Run the demonstration and print what it does."""
+    with tempfile.TemporaryDirectory(prefix="bufcache-demo-") as folder:
+        project = os.path.join(folder, "project")
+        os.mkdir(project)
+        with _step("make the files of a project"):
+            files = make_project(project)
+        print(f"{files} buffer files in {project}")
+        with BufferMetadataCache(os.path.join(folder, "demo.bufcache")) as cache:
+            _synchronise(cache, project, "read every header once")
+            _ask(cache)
+            _change(project)
+            _synchronise(cache, project, "read what has changed")
+            print(f"\nThe cache is sound: {cache.check() == []}")
+        with _step("open the cache again, as tomorrow"):
+            with BufferMetadataCache(os.path.join(folder, "demo.bufcache")) as cache:
+                print(f"{len(cache)} entries")
+
+
+def _synchronise(cache: BufferMetadataCache, project: str, what: str) -> None:
+    with _step(what):
+        report = cache.synchronize_directory(project, delete_stale_entries=True)
+    print(report)
+
+
+def _ask(cache: BufferMetadataCache) -> None:
+    wanted = select(BufferMetadata).filter(BufferMetadata.compression_frq == 8, BufferMetadata.process > 100)
+    with _step("select: compression_frq == 8 and process > 100, by process, the last first"):
+        found = cache.get_matching_metadata(wanted.order_by(BufferMetadata.process.desc()).limit(5))
+    _print(found)
+    with _step("template: all of process 71"):
+        found = cache.get_matching_metadata(BufferMetadata(process=71))
+    _print(found)
+    with _step("predicate: channel 1 of two parts, opened"):
+        buffers = cache.get_matching_buffers(
+            (BufferMetadata.channel == 1) & BufferMetadata.partnumber.in_(["Part 1", "Part 2"])
+        )
+        data = buffers[0].get_data()
+    assert isinstance(buffers[0], Buffer)
+    print(f"{len(buffers)} buffers; the first holds an array of {data.shape} {data.dtype}")
+
+
+def _change(project: str) -> None:
+    """Make two processes new, write one anew with more spectra, and delete three."""
+    with _step("add, change and delete files"):
+        for process in (_PROCESSES + 1, _PROCESSES + 2):
+            _write(project, process, 1, 0, 8)
+        _write(project, 71, 1, 0, 4, spectra=40)
+        for process in (1, 2, 3):
+            os.remove(_path(project, process, 1, 0))
+
+
+def _print(found: list[BufferMetadata]) -> None:
+    print_table(_SHOWN, [[getattr(metadata, name) for name in _SHOWN] for metadata in found])
+
+
+@contextmanager
+def _step(what: str) -> Iterator[None]:
+    print(f"\n# {what}")
+    began = time.perf_counter()
+    yield
+    print(f"({(time.perf_counter() - began) * 1000:.1f} ms)")
