@@ -31,6 +31,7 @@ _FIRST_LINE = re.compile(rb'(\{"bufcache":"documents","format":(\d+),[^\n]*),"ch
 _HEADER = re.compile(
     rb'(\{"commit":(\d{1,15}),"bytes":(\d{1,15}),"previous":"([0-9a-f]{8})"),"checksum":"([0-9a-f]{8})"\}\n'
 )
+_BEGINNING = b'{"bufcache":"documents"'
 _MARK = b'\n{"commit":'
 _LONGEST_LINE = 512
 _WINDOW = 1 << 20
@@ -84,7 +85,7 @@ class Log:
     def _read_first_line(self, size: int) -> bool:
         """Read the line that names the format; false where there is no log yet."""
         start = self._files.read(NAME, 0, min(size, _LONGEST_LINE)) if size else b""
-        if b"\n" not in start and _first_line(b"").startswith(start[:22]) and len(start) < _LONGEST_LINE:
+        if b"\n" not in start and len(start) < _LONGEST_LINE and _BEGINNING.startswith(start[: len(_BEGINNING)]):
             return False  # a log that was being made
         found = _FIRST_LINE.match(start)
         if found is None:
@@ -158,9 +159,9 @@ class Log:
             # Readers are not harmed: they do not take over what does not verify.
             self._files.cut(NAME, self.end)
         if self.end == 0:
-            line = _first_line(os.urandom(8))
+            line, checksum = _first_line(os.urandom(8))
             self._append(line)
-            self.end, self._checksum = len(line), int(line[-12:-4], 16)
+            self.end, self._checksum = len(line), checksum
 
     def append(self, lines: Sequence[bytes]) -> Commit:
         """Write one commit and wait until it is on the disk."""
@@ -185,9 +186,11 @@ class Log:
             raise
 
 
-def _first_line(salt: bytes) -> bytes:
+def _first_line(salt: bytes) -> tuple[bytes, int]:
+    """Return the line that begins a log, and its checksum; the salt tells one log's commits from another's."""
     start = b'{"bufcache":"documents","format":%d,"generation":1,"salt":"%s"' % (FORMAT, salt.hex().encode())
-    return start + b',"checksum":"%08x"}\n' % crc32(start)
+    checksum = crc32(start)
+    return start + b',"checksum":"%08x"}\n' % checksum, checksum
 
 
 def encode(table: str, id: int, document: object) -> bytes:
