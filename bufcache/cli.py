@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bufcache import printing
 from bufcache.errors import (
     BufcacheError,
     CacheFormatError,
@@ -197,11 +198,11 @@ def _find(arguments: argparse.Namespace) -> int:
         found = cache.get_matching_metadata(query)
     rows = [[getattr(metadata, name) for name in columns] for metadata in found]
     if arguments.json:
-        _print_json([dict(zip(columns, row, strict=True)) for row in rows])
+        printing.print_json([dict(zip(columns, row, strict=True)) for row in rows])
     elif arguments.columns and len(columns) == 1:
-        print("\n".join(_shown(row[0]) for row in rows), end="\n" if rows else "")
+        print("\n".join(printing.shown(row[0]) for row in rows), end="\n" if rows else "")
     else:
-        print_table(columns, rows)
+        printing.print_table(columns, rows)
     return DONE
 
 
@@ -235,7 +236,7 @@ def _info(arguments: argparse.Namespace) -> int:
         rows += [["file_size", buffer.file_size]]
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        print(f"{name:{width}}  {_shown(value)}")
+        print(f"{name:{width}}  {printing.shown(value)}")
     return DONE
 
 
@@ -244,38 +245,3 @@ def _demo(arguments: argparse.Namespace) -> int:
 
     run()
     return DONE
-
-
-# -- printing ---------------------------------------------------------------------------------------------------------
-
-
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows under the names of their columns: numbers to the right, texts to the left."""
-    texts = [[_shown(value) for value in row] for row in rows]
-    widths = [max(map(len, cells)) for cells in zip(columns, *texts, strict=True)]
-    is_number = [any(type(value) in (int, float) for value in cells) for cells in zip(*rows, strict=True)]
-    is_number = is_number or [False] * len(columns)
-    for cells in (columns, *texts):
-        aligned = [
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(cells, widths, is_number, strict=True)
-        ]
-        print("  ".join(aligned).rstrip())
-
-
-def _shown(value: object) -> str:
-    from enum import Enum
-
-    if value is None:
-        return "-"
-    return value.name if isinstance(value, Enum) else str(value)
-
-
-def _print_json(objects: Sequence[dict[str, Any]]) -> None:
-    import json
-    from enum import Enum
-
-    plain = [
-        {name: value.name if isinstance(value, Enum) else value for name, value in item.items()} for item in objects
-    ]
-    print(json.dumps(plain, indent=1))

@@ -11,8 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from bufcache.buffer_metadata_cache import BufferMetadata, BufferMetadataCache, select
-from bufcache.buffer_parser import Buffer
-from bufcache.cli import print_table
+from bufcache.printing import print_table
 from bufcache.testing import write_buffer
 
 _PROCESSES = 150
@@ -29,7 +28,7 @@ def make_project(folder: str) -> int:
     for process in range(1, _PROCESSES + 1):
         for channel in range(1, _CHANNELS + 1):
             for number, compression in enumerate(_COMPRESSIONS):
-                _write(folder, process, channel, number, compression)
+                _write(_path(folder, process, channel, number), process, channel, compression)
     return _PROCESSES * _CHANNELS * len(_COMPRESSIONS)
 
 
@@ -37,7 +36,7 @@ def _path(folder: str, process: int, channel: int, number: int) -> str:
     return os.path.join(folder, f"Demo_00001p{process}c{channel - 1}b{number:02}")
 
 
-def _write(folder: str, process: int, channel: int, number: int, compression: int, spectra: int = 20) -> None:
+def _write(path: str, process: int, channel: int, compression: int, spectra: int = 20) -> None:
     bands = 512 // compression
     samples = np.random.default_rng(process).integers(0, 65535, (spectra, bands), np.uint16)
     header = {
@@ -47,7 +46,7 @@ def _write(folder: str, process: int, channel: int, number: int, compression: in
         "proctime": 1_700_000_000 + 60 * process,
         "asc_part": f"Part {process % 3}",
     }
-    write_buffer(_path(folder, process, channel, number), header, samples)
+    write_buffer(path, header, samples)
 
 
 def run() -> None:
@@ -58,15 +57,15 @@ def run() -> None:
         with _step("make the files of a project"):
             files = make_project(project)
         print(f"{files} buffer files in {project}")
-        with BufferMetadataCache(os.path.join(folder, "demo.bufcache")) as cache:
+        cache_path = os.path.join(folder, "demo.bufcache")
+        with BufferMetadataCache(cache_path) as cache:
             _synchronise(cache, project, "read every header once")
             _ask(cache)
             _change(project)
             _synchronise(cache, project, "read what has changed")
             print(f"\nThe cache is sound: {cache.check() == []}")
-        with _step("open the cache again, as tomorrow"):
-            with BufferMetadataCache(os.path.join(folder, "demo.bufcache")) as cache:
-                print(f"{len(cache)} entries")
+        with _step("open the cache again, as tomorrow"), BufferMetadataCache(cache_path) as cache:
+            print(f"{len(cache)} entries")
 
 
 def _synchronise(cache: BufferMetadataCache, project: str, what: str) -> None:
@@ -88,7 +87,6 @@ def _ask(cache: BufferMetadataCache) -> None:
             (BufferMetadata.channel == 1) & BufferMetadata.partnumber.in_(["Part 1", "Part 2"])
         )
         data = buffers[0].get_data()
-    assert isinstance(buffers[0], Buffer)
     print(f"{len(buffers)} buffers; the first holds an array of {data.shape} {data.dtype}")
 
 
@@ -96,8 +94,8 @@ def _change(project: str) -> None:
     """Make two processes new, write one anew with more spectra, and delete three."""
     with _step("add, change and delete files"):
         for process in (_PROCESSES + 1, _PROCESSES + 2):
-            _write(project, process, 1, 0, 8)
-        _write(project, 71, 1, 0, 4, spectra=40)
+            _write(_path(project, process, 1, 0), process, 1, 8)
+        _write(_path(project, 71, 1, 0), 71, 1, 4, spectra=40)
         for process in (1, 2, 3):
             os.remove(_path(project, process, 1, 0))
 

@@ -294,7 +294,7 @@ for _key, _name in {
 }.items():
     header_scenario(f"without_{_key}", {_key: None}, **{_name: MissingHeaderError})
 
-header_scenario("bands_by_framsize", {"framsize": 32, "s_p_fram": 16, "frqbands": 8}, frq_bands=32, spec_count=40)
+header_scenario("bands_by_framsize", {"framsize": 32, "s_p_fram": 16, "frqbands": 8}, frq_bands=32, spec_count=20)
 header_scenario("bands_by_s_p_fram", {"framsize": None, "s_p_fram": 16, "frqbands": 8}, frq_bands=16, spec_count=80)
 header_scenario("bands_by_frqbands", {"framsize": None, "s_p_fram": None, "frqbands": 8}, frq_bands=8, spec_count=160)
 header_scenario(

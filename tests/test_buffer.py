@@ -1,6 +1,5 @@
 """Buffer: what it reads, when it reads, and what it says where it cannot."""
 
-import gc
 import hashlib
 import os
 import pickle
@@ -57,7 +56,7 @@ def assert_reads(buffer, expected):
         else:
             found = read(buffer, name)
             assert found == value, name
-            assert isinstance(found, type(value)) or isinstance(found, int), name
+            assert isinstance(found, (type(value), int)), name
 
 
 def read(buffer, name):
@@ -75,7 +74,7 @@ def test_enumerations_are_members_where_they_know_the_value(path):
 
 
 def test_metainfo_is_what_stands_in_the_header(path):
-    """metainfo has the known entries in the order of the file: texts as bytes, the version as hexadecimal digits."""
+    """The metainfo has the known entries in file order: texts as bytes, the version as hexadecimal digits."""
     header = [("proc_cnt", 1), ("new_key4", b"1234"), ("framedur", 0.5), ("an4dvers", b"\4\3\x0c\2")]
     write_buffer(path, [*header, ("asc_part", "ä"), ("proc_cnt", 2)])
     values = [("proc_cnt", 2), ("framedur", 0.5), ("an4dvers", b"04030c02"), ("asc_part", b"\xc3\xa4")]
@@ -104,7 +103,7 @@ def test_the_hash_is_that_of_the_whole_header(path, size):
 
 
 def test_the_path_is_given_back_as_it_was_given(path):
-    """filepath is the very object, a str or a Path."""
+    """The path is the very object, a str or a Path."""
     assert Buffer(path).filepath is path
     assert Buffer(str(path)).filepath == str(path)
 
@@ -291,7 +290,7 @@ def test_frames_of_a_signal(path):
 
 
 LOGARITHMS = [  # resolution, shift, logarithmic, linear: 2**(x * (o - s) / 2**b + s) - 2**s by hand
-    (16, 8, [0, 4096, 8192, 65_535 - 65_535], [0, 128, 384, 0]),
+    (16, 8, [0, 4096, 8192], [0, 128, 384]),
     (0, 8, [4096], [128]),
     (-1, 8, [-4096], [-128]),
     (14, 8, [1024, 2048, -2048], [128, 384, -384]),
@@ -499,7 +498,7 @@ def test_filtered_buffers_give_their_data(folder):
 
 def test_filter_buffers_refuses_an_unknown_filter(folder):
     """A filter that does not exist is an InvalidArgumentError that names the nearest."""
-    with pytest.raises(InvalidArgumentError, match="'proces'.*'process'"):
+    with pytest.raises(InvalidArgumentError, match=r"'proces'.*'process'"):
         filter_buffers(folder, {"proces": 1})
 
 
@@ -517,11 +516,3 @@ def test_typical_headers_give_every_property(path):
     assert {name for name in names if getattr(buffer, name) is None} == set()
     assert len(names) > 40
     assert set(typical_header()) < set(buffer.metainfo)
-
-
-def test_nothing_is_left_open(path):
-    """A buffer that is dropped inside its with block does not leak its file without a word."""
-    buffer = Buffer(write_buffer(path)).__enter__()
-    with pytest.warns(ResourceWarning):
-        del buffer
-        gc.collect()

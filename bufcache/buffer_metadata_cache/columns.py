@@ -84,7 +84,6 @@ class StoredColumn(Column):
 
     @property
     def known(self) -> Mask:
-        """The rows that have a value."""
         return self._known[: self._size]
 
     @property
@@ -114,7 +113,6 @@ class NumberColumn(StoredColumn):
         return np.array([0 if value is None else value for value in values], self._array.dtype)
 
     def compare(self, symbol: str, value: Any) -> Mask:
-        """Return the rows for which the comparison holds."""
         fitted = fit(symbol, value, self._array.dtype)
         if isinstance(fitted, bool):
             return np.full(self._size, fitted)
@@ -122,21 +120,17 @@ class NumberColumn(StoredColumn):
         return mask
 
     def isin(self, values: Collection[Any]) -> Mask:
-        """Return the rows that have one of the values."""
         fitted = [fit("==", value, self._array.dtype) for value in values]
         wanted = [pair[1] for pair in fitted if not isinstance(pair, bool)]
         return np.isin(self.array, np.array(wanted, self._array.dtype))
 
     def matches(self, test: Callable[[str], bool]) -> Mask:
-        """Return no row: a number is no text."""
         return np.zeros(self._size, np.bool_)
 
     def ranks(self, rows: Rows) -> NDArray[Any]:
-        """Return numbers that sort the rows as their values do."""
         return self.array[rows]
 
     def take(self, rows: Rows) -> list[Any]:
-        """Return the values of rows as users see them."""
         values: list[Any] = self.array[rows].tolist()
         if type(self._kind).present is not Kind.present:
             values = list(map(self._kind.present, values))
@@ -169,7 +163,6 @@ class TextColumn(StoredColumn):
         return [self._codes[text] for text in texts if text in self._codes]
 
     def compare(self, symbol: str, value: Any) -> Mask:
-        """Return the rows for which the comparison holds."""
         if symbol in ("==", "!="):
             mask: Mask = OPERATORS[symbol](self.array, self._codes.get(value, -1))
             return mask
@@ -177,23 +170,19 @@ class TextColumn(StoredColumn):
         return self.matches(lambda text: holds(text, value))
 
     def isin(self, values: Collection[Any]) -> Mask:
-        """Return the rows that have one of the values."""
         return np.isin(self.array, self.codes(values))
 
     def matches(self, test: Callable[[str], bool]) -> Mask:
-        """Return the rows whose text passes a test."""
         passed = np.fromiter(map(test, self._texts), np.bool_, len(self._texts))
         return passed[self.array] if len(passed) else np.zeros(self._size, np.bool_)
 
     def ranks(self, rows: Rows) -> NDArray[Any]:
-        """Return numbers that sort the rows as their values do."""
         if len(self._ranks) != len(self._texts):
             self._ranks = np.empty(len(self._texts), np.intp)
             self._ranks[sorted(range(len(self._texts)), key=self._texts.__getitem__)] = np.arange(len(self._texts))
         return self._ranks[self.array[rows]] if len(self._ranks) else self.array[rows]
 
     def take(self, rows: Rows) -> list[Any]:
-        """Return the values of rows as users see them."""
         texts, known = self._texts, self.known[rows]
         codes = self.array[rows].tolist()
         if known.all():
@@ -204,16 +193,14 @@ class TextColumn(StoredColumn):
 class PathColumn(Column):
     """Paths joined from a column of folders and one of names."""
 
-    def __init__(self, folders: TextColumn, names: TextColumn) -> None:
+    def __init__(self, folders: Column, names: Column) -> None:
         self._folders, self._names = folders, names
 
     @property
     def known(self) -> Mask:
-        """The rows that have a folder and a name."""
         return self._folders.known & self._names.known
 
     def compare(self, symbol: str, value: Any) -> Mask:
-        """Return the rows for which the comparison holds."""
         if symbol == "==":
             return self.isin({value})
         if symbol == "!=":
@@ -222,7 +209,7 @@ class PathColumn(Column):
         return self.matches(lambda path: holds(path, value))
 
     def isin(self, values: Collection[Any]) -> Mask:
-        """Return the rows that have one of the paths: only rows with one of the names are looked at."""
+        # Only rows with one of the names are looked at.
         names = {value[value.rfind(mark) + 1 :] for value in values if isinstance(value, str) for mark in "/\\"}
         mask = self._names.isin(names) & self.known
         rows = np.flatnonzero(mask)
@@ -230,20 +217,17 @@ class PathColumn(Column):
         return mask
 
     def matches(self, test: Callable[[str], bool]) -> Mask:
-        """Return the rows whose path passes a test."""
         mask = self.known
         rows = np.flatnonzero(mask)
         mask[rows] = [test(path) for path in self.take(rows)]
         return mask
 
     def ranks(self, rows: Rows) -> NDArray[Any]:
-        """Return numbers that sort the rows as their paths do."""
         paths = [path or "" for path in self.take(rows)]
         ranks = {path: rank for rank, path in enumerate(sorted(set(paths)))}
         return np.array([ranks[path] for path in paths], np.intp)
 
     def take(self, rows: Rows) -> list[Any]:
-        """Return the paths of rows."""
         folders, names = self._folders.take(rows), self._names.take(rows)
         starts = {folder: paths.start(folder) for folder in set(folders) if folder is not None}
         if self.known[rows].all():
@@ -275,9 +259,7 @@ class Columns:
         joined: dict[str, Column] = {}
         for name, field in fields.items():
             if isinstance(field, JoinedPath):
-                folders, names = self._stored[field.folder.name], self._stored[field.filename.name]
-                assert isinstance(folders, TextColumn) and isinstance(names, TextColumn)
-                joined[name] = PathColumn(folders, names)
+                joined[name] = PathColumn(self._stored[field.folder.name], self._stored[field.filename.name])
         return joined
 
     def __len__(self) -> int:
@@ -386,6 +368,10 @@ class Columns:
             case Not(part=part):
                 true, false = self._masks(part)
                 return false, true
+        return self._leaf_masks(predicate)
+
+    def _leaf_masks(self, predicate: Predicate) -> tuple[Mask, Mask]:
+        match predicate:
             case IsNone(field=field):
                 known = self.column(field).known
                 return ~known, known.copy()
@@ -433,7 +419,7 @@ def grown(array: NDArray[Any], size: int) -> NDArray[Any]:
 
 def fit(symbol: str, value: int | float, dtype: np.dtype[Any]) -> tuple[str, Any] | bool:
     """Return the comparison, exact, with a value of the array's own type; a bool where it holds for all or none."""
-    if value != value:
+    if isinstance(value, float) and math.isnan(value):
         return symbol == "!="
     return _fit_float(symbol, value) if dtype.kind == "f" else _fit_integer(symbol, value, dtype)
 

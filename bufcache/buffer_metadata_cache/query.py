@@ -228,7 +228,6 @@ class JoinedPath(Field[str]):
         return _join(getattr(instance, self.folder.name), getattr(instance, self.filename.name))
 
     def of(self, document: Document) -> str | None:
-        """Return the path of a document."""
         return _join(self.folder.of(document), self.filename.of(document))
 
 
@@ -279,7 +278,6 @@ class Compare(Predicate):
     value: Scalar | None
 
     def evaluate(self, document: Document) -> bool | None:
-        """Return whether it is true of a document, None where that is unknown."""
         found = self.field.of(document)
         if found is None or self.value is None:
             return None
@@ -298,7 +296,6 @@ class In(Predicate):
     has_none: bool
 
     def evaluate(self, document: Document) -> bool | None:
-        """Return whether it is true of a document, None where that is unknown."""
         if not self.values and not self.has_none:
             return False
         found = self.field.of(document)
@@ -318,7 +315,6 @@ class IsNone(Predicate):
     field: Field[Any]
 
     def evaluate(self, document: Document) -> bool:
-        """Return whether it is true of a document."""
         return self.field.of(document) is None
 
     def __repr__(self) -> str:
@@ -345,7 +341,6 @@ class Match(Predicate):
             raise InvalidArgumentError(f"{self!r}: not a regular expression: {error}") from None
 
     def evaluate(self, document: Document) -> bool | None:
-        """Return whether it is true of a document, None where that is unknown."""
         found = self.field.of(document)
         return None if found is None else self.tester()(found)
 
@@ -361,7 +356,6 @@ class AllOf(Predicate):
     parts: tuple[Predicate, ...]
 
     def evaluate(self, document: Document) -> bool | None:
-        """Return whether it is true of a document, None where that is unknown."""
         results = [part.evaluate(document) for part in self.parts]
         return False if False in results else (None if None in results else True)
 
@@ -376,7 +370,6 @@ class AnyOf(Predicate):
     parts: tuple[Predicate, ...]
 
     def evaluate(self, document: Document) -> bool | None:
-        """Return whether it is true of a document, None where that is unknown."""
         results = [part.evaluate(document) for part in self.parts]
         return True if True in results else (None if None in results else False)
 
@@ -391,7 +384,6 @@ class Not(Predicate):
     part: Predicate
 
     def evaluate(self, document: Document) -> bool | None:
-        """Return whether it is true of a document, None where that is unknown."""
         result = self.part.evaluate(document)
         return None if result is None else not result
 

@@ -1,0 +1,192 @@
+"""Whatever bytes a file holds: a value or a BufcacheError, in bounded memory and time."""
+
+import contextlib
+import os
+import time
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scenarios import ramp
+from strategies import buffer_files
+
+from bufcache.buffer_parser import Buffer
+from bufcache.buffer_parser.layout import FILE_HEADER
+from bufcache.errors import BufcacheError, InvalidFileError, TruncatedFileError
+from bufcache.testing import typical_header, write_buffer
+
+PROPERTIES = [name for name in dir(Buffer) if isinstance(getattr(Buffer, name), property) and name[0] != "_"]
+CALLS = {
+    "get_data": [(), (0, 1), (1, 2, "delog"), (None, None, "log")],
+    "getArray": [(0, 1, True)],
+    "getSpecDuration": [()],
+    "getRealSpecCount": [()],
+    "spec_to_time_ns": [(3,)],
+    "time_to_spec": [(1e6,)],
+}
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return tmp_path_factory.mktemp("fuzz") / "Fuzz_00001p1c0b01"
+
+
+@pytest.fixture(scope="module")
+def valid(path):
+    """Return a small valid file that has an entry of every type, and the length of what stands in its header."""
+    header = {**typical_header(fftlogsh=8), "comments": "text", "m_u_mask": 5, "new_key4": b"\1\2\3\4"}
+    write_buffer(path, header, ramp(6, 8), header_size=700)
+    content = path.read_bytes()
+    return content, content.index(b"headsend") + 8
+
+
+def ask_everything(path) -> None:
+    """Ask for every property and call every method; let only a BufcacheError pass."""
+    buffer = Buffer(path)
+    with contextlib.suppress(BufcacheError), buffer:
+        for name in PROPERTIES:
+            with contextlib.suppress(BufcacheError):
+                getattr(buffer, name)
+        for name, calls in CALLS.items():
+            for arguments in calls:
+                with contextlib.suppress(BufcacheError):
+                    getattr(buffer, name)(*arguments)
+
+
+def ask_about(path, content: bytes) -> None:
+    path.write_bytes(content)
+    ask_everything(path)
+
+
+@given(content=st.binary(max_size=3000) | st.binary(max_size=3000).map(b"qassdata\x64\0\0\0".__add__))
+def test_random_bytes(path, content):
+    """Random bytes, with and without the magic number, raise only our errors."""
+    ask_about(path, content)
+
+
+keys = st.sampled_from([*map(str.encode, FILE_HEADER), b"new_key4", b"NEW_KEY4"])
+
+
+@given(entries=st.lists(st.tuples(keys, st.binary(max_size=12)), max_size=60), size=st.integers(0, 800))
+def test_random_values_of_known_keys(path, entries, size):
+    """Known keys with values of any length and content raise only our errors."""
+    header = b"qassdata" + size.to_bytes(4, "little") + b"".join(key + value for key, value in entries)
+    ask_about(path, header.ljust(size, b"\0") + bytes(range(256)) * 4)
+
+
+@given(file=buffer_files(), data=st.data())
+def test_damaged_random_files(path, file, data):
+    """A random valid file of which any bytes were overwritten raises only our errors."""
+    content = bytearray(file.write(path).read_bytes())
+    for _ in range(data.draw(st.integers(1, 5))):
+        start = data.draw(st.integers(0, len(content) - 1))
+        content[start : start + 8] = data.draw(st.binary(min_size=1, max_size=8))
+    ask_about(path, bytes(content))
+
+
+def test_every_truncation(path, valid):
+    """A valid file that is cut at any byte raises only our errors; inside the header, TruncatedFileError."""
+    content, _ = valid
+    for size in range(len(content)):
+        ask_about(path, content[:size])
+        if size < 700:
+            with pytest.raises(TruncatedFileError if size >= 8 else InvalidFileError):
+                _ = Buffer(path).process
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_every_flipped_byte(path, valid, part):
+    """A valid file of which one byte was changed, any in its header to many values, raises only our errors."""
+    content, end = valid
+    for position in range(part, end, 4):
+        bits = [content[position] ^ 1 << bit for bit in range(8)]
+        spread = [(content[position] + position * 31 + step * 15) % 256 for step in range(1, 17)]
+        for value in {*bits, *spread}:
+            ask_about(path, content[:position] + bytes([value]) + content[position + 1 :])
+
+
+EXTREMES = (-(2**31), -(2**31) + 1, -65_536, -2, -1, 0, 1, 2, 3, 7, 2**15, 2**20, 2**31 - 2, 2**31 - 1)
+INTEGER_KEYS = [key for key, entry in FILE_HEADER.items() if entry.code == "i4" and key in typical_header()]
+
+
+def patched(content: bytes, key: str, value: int) -> bytes:
+    """Return the content of a file with another value of 4 bytes behind a key."""
+    start = content.index(key.encode()) + 8
+    return content[:start] + (value % 2**32).to_bytes(4, "little") + content[start + 4 :]
+
+
+@pytest.mark.parametrize("key", ["qassdata", *INTEGER_KEYS])
+def test_extreme_values(path, key):
+    """A key that says the least, the most, or nothing plausible raises only our errors, in 64 MB and in no time."""
+    for changes in ({}, {"framedur": None}, {"framedur": None, "datamode": 1}):
+        content = write_buffer(path, changes, ramp(6, 8)).read_bytes()
+        for value in EXTREMES:
+            path.write_bytes(patched(content, key, value))
+            with limits():
+                ask_everything(path)
+
+
+@pytest.mark.parametrize("framedur", [0.0, -0.0, 5e-324, -1.5, 1e308, float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize("key", ["framedur", "frqpband"])
+def test_extreme_floats(path, key, framedur):
+    """Numbers that are none, infinite or zero raise only our errors."""
+    write_buffer(path, {key: framedur, "end__frq": None}, ramp(6, 8))
+    ask_everything(path)
+
+
+LIES = (
+    {"framsize": 2**31 - 1},
+    {"framsize": 1, "b_p_samp": 2**31 - 1},
+    {"db__size": 1, "dbhdsize": 0},
+    {"db__size": 2**31 - 1, "dbhdsize": 2**31 - 1},
+    {"db__size": 2**31 - 1, "dbhdsize": 0},
+    {"qassdata": 2**31 - 1},
+    {"qassdata": 2**22},
+)
+
+
+@pytest.mark.parametrize("header", LIES, ids=str)
+def test_lying_sizes_cost_nothing(path, header):
+    """A header that announces more than the file holds costs neither memory nor time."""
+    content = write_buffer(path, None, ramp(100, 64)).read_bytes()
+    for key, value in header.items():
+        content = patched(content, key, value)
+    path.write_bytes(content)
+    with limits():
+        ask_everything(path)
+
+
+@pytest.mark.parametrize("length", [0, 1, 100, 2**16, 2**31, 2**32 - 1])
+def test_texts_that_are_longer_than_the_header(path, length):
+    """A text that reaches beyond the header is an InvalidFileError, however much the file holds behind it."""
+    header = {"asc_part": "Part", "headsend": None}
+    content = write_buffer(path, header, np.zeros((3000, 64), "<u2"), header_size=0).read_bytes()
+    path.write_bytes(patched(content, "asc_part", length))
+    with limits():
+        ask_everything(path)
+    if length > 1000:
+        with pytest.raises(InvalidFileError, match="asc_part"):
+            _ = Buffer(path).partnumber
+
+
+def test_a_huge_header_of_a_huge_file(path):
+    """A header size that a sparse file could hold, but no header has, is refused before it is read."""
+    write_buffer(path, {"qassdata": 2**31 - 1})
+    os.truncate(path, 2**40)
+    with limits(), pytest.raises(InvalidFileError, match="2147483647"):
+        _ = Buffer(path).process
+
+
+@contextlib.contextmanager
+def limits(megabytes: int = 64, seconds: float = 1.0):
+    """Fail where the block takes more memory, or more time."""
+    tracemalloc.start()
+    try:
+        before = time.perf_counter()
+        yield
+        assert time.perf_counter() - before < seconds
+        assert tracemalloc.get_traced_memory()[1] < megabytes * 2**20
+    finally:
+        tracemalloc.stop()
