@@ -28,10 +28,20 @@ from bufcache.errors import InvalidArgumentError, InvalidFileError, nearest
 __all__ = ["MockBuffer", "typical_header", "write_buffer"]
 
 Header: TypeAlias = Mapping[str, Any] | Iterable[tuple[str, Any]]
-"""The values of a header by key: a mapping changes a typical header, pairs are the whole header."""
+"""The values of a header by key (docs/file-format.md).
+
+A mapping changes a typical header. Pairs are the whole header, in this order, in which keys may repeat; only its first
+and last key are added where they are not named. In both, None leaves a key out. Numbers are given as int or float,
+texts as str or bytes, ``an4dvers`` as 4 bytes or 8 hexadecimal digits, keys without a value (``headsend``) as ``b""``,
+and a key that is not in the format as 4 or 8 bytes.
+"""
 
 BlockHeaders: TypeAlias = Callable[[int], Header | None] | Iterable[Header | None]
-"""The header of each block, by its number."""
+"""The header of each block by its number; None is one of zeros.
+
+Blocks beyond an iterable have the typical one. ``begin_subdat`` is given as bytes; ``end___subdat`` follows where it is
+not named.
+"""
 
 _SAMPLE_TYPES = ("<u2", "<u4", "<f4")
 _FFT_SIZE = 1024
@@ -93,32 +103,22 @@ def write_buffer(
     header_size: int = 2000,
     block_headers: BlockHeaders | None = None,
 ) -> Path:
-    """Write a buffer file.
-
-    Nothing is checked against the data, so that files can be written whose header lies.
+    """Write a buffer file; what its header says is not checked against the data, so it may lie.
 
     Parameters
     ----------
     path : str or path-like
         The file to write; one that exists is replaced.
-    header : mapping or iterable of pairs, optional
-        The values of the file header by key (docs/file-format.md).
-        A mapping changes the header that `typical_header` gives for the data.
-        Pairs are the whole header: these entries in this order, in which keys may repeat; only ``qassdata`` is
-        put first and ``headsend`` last where they are not named.
-        In both, None leaves the key out. Numbers are given as int or float, texts as str or bytes,
-        ``an4dvers`` as 4 bytes or 8 hexadecimal digits, ``headsend`` as ``b""``, and the value of a key
-        that is not in the format as 4 or 8 bytes.
+    header : Header, optional
+        A mapping changes what `typical_header` gives for the data, pairs are the whole header. ``qassdata`` comes
+        first with the size of the header, and ``headsend`` last, where they are not named.
     data : array of uint16, uint32 or float32, optional
         A spectrogram (spectra, bands) or a signal (samples,). Without it, 20 spectra (or their samples as a signal)
         that suit the header are written under a typical header, and no data under a header of pairs.
     header_size : int
-        The size in bytes up to which the header is padded; a longer header is as long as it is. This is also what
-        ``qassdata`` says where it is not given.
-    block_headers : callable or iterable, optional
-        The header of each block by its number: a mapping changes the typical one (``blochead``, ``firstsam``,
-        ``lastsamp``, ``blockend``), pairs are the whole header, None is one of zeros. Blocks beyond the iterable
-        have the typical one. ``begin_subdat`` is given as bytes; ``end___subdat`` follows where it is not named.
+        The size in bytes up to which the header is padded; a longer header is as long as it must be.
+    block_headers : BlockHeaders, optional
+        What differs from the typical ``blochead``, ``firstsam``, ``lastsamp`` and ``blockend``.
 
     Returns
     -------
@@ -128,14 +128,12 @@ def write_buffer(
     Raises
     ------
     InvalidArgumentError
-        A value that its key cannot hold, a key that cannot be written, data of another type or shape, or a block
-        header that is longer than ``dbhdsize``.
+        A value that its key cannot hold, an impossible key, other data, or a block header beyond ``dbhdsize``.
 
     Notes
     -----
-    Data go into blocks of ``db__size`` bytes, each after a block header of ``dbhdsize`` bytes, as the header says.
-    Where ``db__size`` is missing or below 1 all data are one block; where ``dbhdsize`` is, block headers have no
-    bytes. A block header too small for the typical one is zeros.
+    Data go into blocks of ``db__size`` bytes, one block where it is missing or below 1, each after a block header of
+    ``dbhdsize`` bytes, none where it is missing. A typical block header that does not fit is zeros.
     """
     entries = _with_ends(header or {}, ("qassdata", "headsend"))
     if header is None or isinstance(header, Mapping):
@@ -145,8 +143,7 @@ def write_buffer(
     with Path(path).open("wb") as file:
         file.write(packed)
         for block_header, start, stop in blocks:
-            file.write(block_header)
-            file.write(stream.bytes[start:stop].data)
+            file.writelines((block_header, stream.bytes[start:stop].data))
     return Path(path)
 
 

@@ -55,6 +55,8 @@ class BufferMetadataCache:
         Something else stands at the path, or a cache of a newer version; it is left untouched.
     InvalidArgumentError
         `db_url` names an SQL database.
+    FileNotFoundError
+        The folder in which to make the cache does not exist, or with `read_only` the cache itself.
     """
 
     BufferMetadata: ClassVar[type[metadata.BufferMetadata]] = BufferMetadata
@@ -142,7 +144,7 @@ class BufferMetadataCache:
         """
         if delete_stale_entries not in (True, False, "all"):
             raise InvalidArgumentError(f"delete_stale_entries is {delete_stale_entries!r}; expected a bool or 'all'")
-        roots = _roots(paths)
+        roots = _roots(paths, sync_subdirectories)
         is_wanted = scan.name_filter(glob_pattern, regex_pattern)
         with self._database.writing():
             run = Synchronisation(self._database, self._buffer_class, machine_id)
@@ -311,17 +313,22 @@ def _files(url: str, read_only: bool) -> Folder | Memory:
         )
     if os.path.exists(path) and not os.path.isdir(path):
         raise CacheFormatError(f"{path} is a file, a cache is a folder; it was left untouched")
-    if not read_only and not os.path.exists(path):
+    if not os.path.exists(path):
+        if read_only:
+            raise FileNotFoundError(f"there is no cache at {path}")
         os.mkdir(path)
     return Folder(paths.absolute(path))
 
 
-def _roots(given: Iterable[AnyPath]) -> list[str]:
+def _roots(given: Iterable[AnyPath], recursive: bool) -> list[str]:
+    """Return the folders to scan, none of them twice."""
     roots = list(dict.fromkeys(map(paths.absolute, given)))
     for root in roots:
         if not os.path.isdir(root):
             raise FileNotFoundError(f"{root} does not exist or is no folder; nothing was synchronised")
-    return roots
+    if not recursive:
+        return roots
+    return [root for root in roots if not any(root != other and paths.is_below(root, other) for other in roots)]
 
 
 def _fingerprints(files: Iterable[AnyPath], report: SyncReport) -> dict[str, Fingerprint]:

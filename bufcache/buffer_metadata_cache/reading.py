@@ -1,9 +1,10 @@
-"""Reading one file for the cache: its metadata and the fingerprint that goes with them."""
+"""Reading one file for the cache: its document, and the fingerprint that goes with it."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from bufcache.buffer_metadata_cache import paths
 from bufcache.buffer_metadata_cache.metadata import BufferMetadata
 from bufcache.buffer_metadata_cache.scan import describe, fingerprint
 from bufcache.buffer_parser.header import is_buffer_file
@@ -11,10 +12,15 @@ from bufcache.errors import InvalidFileError
 
 
 class Reading(NamedTuple):
-    """What a file said of itself. Without metadata it is no buffer file, or it is gone; then there is no entry."""
+    """What a file said of itself, as a document without an id; or that it is no buffer file, or gone.
 
-    metadata: BufferMetadata | None
+    `error` says why a file could not be read; its document then says so, too. A file that is gone has only the
+    error, one that is no buffer file has a document that `is_skipped` where it had no entry before.
+    """
+
+    document: dict[str, Any] | None
     error: str | None = None
+    is_skipped: bool = False
 
 
 def read(path: str, buffer_class: type[Any]) -> Reading:
@@ -25,27 +31,34 @@ def read(path: str, buffer_class: type[Any]) -> Reading:
     try:
         before = fingerprint(path)
         if before is None:
-            return Reading(None)
-        metadata, error = _open(path, buffer_class)
+            return Reading(None, is_skipped=True)
+        document, error, is_skipped = _open(path, buffer_class)
         after = fingerprint(path)
     except OSError as gone:
         return Reading(None, describe(gone))
-    if metadata is None and error is None:
-        return Reading(None)
-    metadata = metadata or BufferMetadata(opening_error=error)
-    metadata.file_size = before.size
-    metadata.mtime_ns = before.mtime_ns if after == before else None
-    return Reading(metadata, error)
+    document["file_size"] = before.size
+    if after == before:
+        document["mtime_ns"] = before.mtime_ns
+    return Reading(document, error, is_skipped)
 
 
-def _open(path: str, buffer_class: type[Any]) -> tuple[BufferMetadata | None, str | None]:
-    """Return metadata or an error; neither where the file is no buffer file."""
+def _open(path: str, buffer_class: type[Any]) -> tuple[dict[str, Any], str | None, bool]:
+    """Return the document of a file, why it cannot be read, and whether it is no buffer file at all."""
+    is_skipped = False
     try:
         with buffer_class(path) as buffer:
-            return BufferMetadata.buffer_to_metadata(buffer), None
+            return _document(path, BufferMetadata.buffer_to_metadata(buffer)), None, False
     except FileNotFoundError:
         raise
     except InvalidFileError as error:
-        return None, describe(error) if is_buffer_file(path) else None
+        is_skipped = not is_buffer_file(path)
+        reason = describe(error)
     except Exception as error:  # whatever a Buffer_cls raises: the file's entry tells it
-        return None, describe(error)
+        reason = describe(error)
+    reason = reason.replace(f"{path}: ", "", 1)  # the entry has the path itself
+    return _document(path, BufferMetadata(opening_error=reason)), reason, is_skipped
+
+
+def _document(path: str, metadata: BufferMetadata) -> dict[str, Any]:
+    metadata.directory_path, metadata.filename = paths.split(path)
+    return metadata.to_document()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -102,7 +103,8 @@ def _files(
         except FileNotFoundError:
             continue  # a dangling link, or gone since it was listed
         except OSError as error:
-            failures.append(Failure(entry.path, describe(error)))
+            if error.errno != errno.ELOOP:  # a link to itself leads nowhere, too
+                failures.append(Failure(entry.path, describe(error)))
             continue
         if stat.S_ISREG(found.st_mode):
             files[entry.name] = Fingerprint(found.st_size, found.st_mtime_ns)

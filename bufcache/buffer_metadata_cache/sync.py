@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from bufcache.buffer_metadata_cache import paths
@@ -47,6 +48,7 @@ class Synchronisation:
         self._database = database
         self._buffer_class = buffer_class
         self._machine_id = machine_id
+        self._of_the_machine = BufferMetadata(machine_id=machine_id).to_document()
         self._began = time.monotonic()
         self.report = SyncReport()
 
@@ -62,7 +64,7 @@ class Synchronisation:
         return known_files(self._database, and_(BufferMetadata.machine_id == self._machine_id, where))
 
     def compare(self, folders: Iterable[Folder], known: Mapping[str, Mapping[str, Known]]) -> list[Task]:
-        """Return the files that are new or changed, and count the others."""
+        """Return the files that are new or changed, in order of their paths, and count the others."""
         tasks = []
         for folder in folders:
             known_here = known.get(folder.path, {})
@@ -72,46 +74,43 @@ class Synchronisation:
                     self.report.unchanged += 1
                 else:
                     tasks.append(Task(folder.path, name, entry.id if entry else None))
-        return tasks
+        return sorted(tasks)  # ids, and so results without an order, follow the paths
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def read(self, tasks: Sequence[Task], batch_size: int, verbose: int) -> None:
         """Read files and commit what they say, a batch at a time."""
-        steps = iter(_with_progress(tasks, verbose))
-        for start in range(0, len(tasks), batch_size):
-            batch = [next(steps) for _ in range(start, min(start + batch_size, len(tasks)))]
-            readings = [read(paths.join(task.folder, task.name), self._buffer_class) for task in batch]
-            self._commit(batch, readings)
-        next(steps, None)  # closes the progress bar
+        with _progress(len(tasks), verbose) as advance:
+            for start in range(0, len(tasks), batch_size):
+                batch = tasks[start : start + batch_size]
+                readings = []
+                for task in batch:
+                    readings.append(read(paths.join(task.folder, task.name), self._buffer_class))
+                    advance()
+                self._commit(batch, readings)
 
     def _commit(self, tasks: Sequence[Task], readings: Sequence[Reading]) -> None:
         next_id = self._database.next_id(TABLE)
         edits = []
         for task, reading in zip(tasks, readings, strict=True):
-            entry = self._entry(task, reading)
-            if entry is None:
+            self._count(task, reading)
+            if reading.document is None or (reading.is_skipped and task.id is None):
                 continue
-            entry.id = task.id
-            if entry.id is None:
-                entry.id, next_id = next_id, next_id + 1
-            edits.append(Edit(TABLE, entry.id, entry.to_document()))
+            id = task.id
+            if id is None:
+                id, next_id = next_id, next_id + 1
+            edits.append(Edit(TABLE, id, {"id": id, **reading.document, **self._of_the_machine}))
         self._database.commit(edits)
 
-    def _entry(self, task: Task, reading: Reading) -> BufferMetadata | None:
-        """Count a file that was read, and return its new entry if it gets one."""
-        if reading.error is not None:
-            self.report.failed.append(Failure(paths.join(task.folder, task.name), reading.error))
-        elif reading.metadata is None:
+    def _count(self, task: Task, reading: Reading) -> None:
+        if reading.is_skipped and task.id is None:
             self.report.skipped += 1
+        elif reading.error is not None:
+            self.report.failed.append(Failure(paths.join(task.folder, task.name), reading.error))
         elif task.id is None:
             self.report.added += 1
         else:
             self.report.changed += 1
-        entry = reading.metadata
-        if entry is not None:
-            entry.directory_path, entry.filename, entry.machine_id = task.folder, task.name, self._machine_id
-        return entry
 
     # -- removing ---------------------------------------------------------------------------------------------------
 
@@ -197,10 +196,13 @@ def _has_parent_in(path: str, folders: set[str]) -> bool:
     return False
 
 
-def _with_progress(tasks: Sequence[Task], verbose: int) -> Iterable[Task]:
+@contextmanager
+def _progress(total: int, verbose: int) -> Iterator[Callable[[], object]]:
+    """Show a bar that each call of what is given moves on by one file."""
     if not verbose:
-        return tasks
+        yield lambda: None
+        return
     from tqdm import tqdm
 
-    bar: Iterable[Task] = tqdm(tasks, desc="reading headers", unit="file")
-    return bar
+    with tqdm(total=total, desc="reading headers", unit="file") as bar:
+        yield bar.update
