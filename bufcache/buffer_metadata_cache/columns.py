@@ -210,7 +210,7 @@ class PathColumn(Column):
 
     def isin(self, values: Collection[Any]) -> Mask:
         # Only rows with one of the names are looked at.
-        names = {value[value.rfind(mark) + 1 :] for value in values if isinstance(value, str) for mark in "/\\"}
+        names = {value[place + 1 :] for value in values for place, mark in enumerate(value) if mark in "/\\"}
         mask = self._names.isin(names) & self.known
         rows = np.flatnonzero(mask)
         mask[rows] = [path in values for path in self.take(rows)]
@@ -428,7 +428,7 @@ def _fit_float(symbol: str, value: int | float) -> tuple[str, Any] | bool:
     try:
         number = float(value)
     except OverflowError:
-        number = math.copysign(math.inf, value)
+        number = math.inf if value > 0 else -math.inf
     if number == value:
         return symbol, number
     if symbol in ("==", "!="):

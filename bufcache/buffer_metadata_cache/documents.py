@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 from bufcache.buffer_metadata_cache.query import Field, JoinedPath
-from bufcache.errors import nearest
+from bufcache.errors import InvalidArgumentError, nearest
 
 
 class Document:
@@ -52,7 +52,9 @@ class Document:
         Raises
         ------
         TypeError
-            A field has a value that it cannot hold.
+            A field has a value of a type that it cannot hold.
+        InvalidArgumentError
+            A field has a name that its enumeration does not know.
         """
         values = self.__dict__
         document = {}
@@ -82,5 +84,5 @@ class Document:
 def _dump(field: Field[Any], value: Any) -> Any:
     try:
         return field.kind.dump(value)
-    except TypeError as error:
-        raise TypeError(f"{field!r}: {error}") from None
+    except (TypeError, InvalidArgumentError) as error:
+        raise type(error)(f"{field!r}: {error}") from None

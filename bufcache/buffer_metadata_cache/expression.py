@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ast
+import io
+import re
+import tokenize
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -11,6 +15,8 @@ from bufcache.buffer_metadata_cache.query import Field, Predicate, and_, not_, o
 from bufcache.errors import ExpressionError, InvalidArgumentError, nearest
 
 _LONGEST = 10_000
+_DEEPEST = 100
+_MOST_BITS = 1024
 _MIRRORED = {ast.Lt: ast.Gt, ast.LtE: ast.GtE, ast.Gt: ast.Lt, ast.GtE: ast.LtE, ast.Eq: ast.Eq, ast.NotEq: ast.NotEq}
 _COMPARISONS: dict[type[ast.cmpop], Callable[[Field[Any], Any], Predicate]] = {
     ast.Eq: lambda field, value: field == value,
@@ -48,7 +54,7 @@ def expression(text: str, fields: Mapping[str, Field[Any]] = BufferMetadata.__fi
     """
     if not isinstance(text, str):
         raise TypeError(f"expected text, got {text!r}")
-    return _Reader(" ".join(text.split("\n")).strip(), fields).read()
+    return _Reader(re.sub("[\r\n]", " ", text).strip(), fields).read()
 
 
 class _Reader:
@@ -62,22 +68,33 @@ class _Reader:
         if len(self._text) > _LONGEST:
             raise ExpressionError(f"the expression has {len(self._text)} characters; at most {_LONGEST} are read")
         try:
-            return self._predicate(ast.parse(self._text, mode="eval").body)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of backslashes in texts: a pattern has them
+                tree = ast.parse(self._text, mode="eval")
         except SyntaxError as error:
             self._fail(error.msg, (error.offset or 1) - 1)
-        except ExpressionError:
-            raise
         except (ValueError, RecursionError, MemoryError) as error:
             raise ExpressionError(f"the expression cannot be read: {error}") from None
+        self._refuse_comments()
+        return self._predicate(tree.body)
 
-    def _predicate(self, node: ast.expr) -> Predicate:
+    def _refuse_comments(self) -> None:
+        """Raise where a comment would hide a part of the text."""
+        if "#" in self._text:
+            for token in tokenize.generate_tokens(io.StringIO(self._text).readline):
+                if token.type == tokenize.COMMENT:
+                    self._fail("a comment cannot stand in an expression", token.start[1])
+
+    def _predicate(self, node: ast.expr, depth: int = 0) -> Predicate:
+        if depth > _DEEPEST:
+            self._fail(f"more than {_DEEPEST} levels of 'and', 'or' and 'not'", node)
         match node:
             case ast.BoolOp(op=ast.And(), values=parts):
-                return and_(*map(self._predicate, parts))
+                return and_(*(self._predicate(part, depth + 1) for part in parts))
             case ast.BoolOp(op=ast.Or(), values=parts):
-                return or_(*map(self._predicate, parts))
+                return or_(*(self._predicate(part, depth + 1) for part in parts))
             case ast.UnaryOp(op=ast.Not(), operand=part):
-                return not_(self._predicate(part))
+                return not_(self._predicate(part, depth + 1))
             case ast.Compare():
                 return self._comparison(node)
             case ast.Call():
@@ -118,6 +135,8 @@ class _Reader:
 
     def _value(self, node: ast.expr) -> Any:
         match node:
+            case ast.Constant(value=int() as value) if value.bit_length() > _MOST_BITS:
+                self._fail("the number is too large", node)
             case ast.Constant(value=bool() | int() | float() | str() | None as value):
                 return value
             case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):

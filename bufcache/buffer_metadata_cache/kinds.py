@@ -68,7 +68,7 @@ class Float(Kind):
 
     def load(self, stored: object) -> float | None:
         if type(stored) is float:
-            return stored
+            return stored if math.isfinite(stored) else None
         return float(stored) if type(stored) is int and _is_exact(stored) else None
 
     def dump(self, value: Any) -> Scalar | None:
@@ -118,6 +118,9 @@ class PathText(Text):
     A name on disk may hold bytes that are not UTF-8; Python shows them as lone surrogates, which JSON cannot hold.
     In a document each is a NUL and four hex digits: no name can contain a NUL, so that it can be undone.
     """
+
+    def __init__(self, *, has_folder: bool = False) -> None:
+        self.has_folder = has_folder
 
     def load(self, stored: object) -> str | None:
         if not isinstance(stored, str):

@@ -38,7 +38,7 @@ class BufferMetadata(Document):
 
     id: Field[int] = Field(Integer(), "Number of the entry in the cache; it stays when the file changes")
     project_id: Field[int] = Field(Integer(signed=False), "Id of the project, unsigned 64 bits")
-    directory_path: Field[str] = Field(PathText(), "Folder of the file, absolute")
+    directory_path: Field[str] = Field(PathText(has_folder=True), "Folder of the file, absolute")
     filename: Field[str] = Field(PathText(), "Name of the file")
     header_size: Field[int] = Field(Integer(), "Size of the file header in bytes")
     process: Field[int] = Field(Integer(), "Process number")

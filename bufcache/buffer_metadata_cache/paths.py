@@ -8,10 +8,11 @@ import posixpath
 
 
 def absolute(path: str | os.PathLike[str]) -> str:
-    """Return the absolute form of a path; one that is absolute on another system is left as it is."""
+    """Return the absolute form of a path, also of one that is absolute on another system than this."""
     text = os.fspath(path)
-    is_foreign = not os.path.isabs(text) and (ntpath.isabs(text) or posixpath.isabs(text))
-    return text if is_foreign else os.path.abspath(text)
+    if os.path.isabs(text) or not (ntpath.isabs(text) or posixpath.isabs(text)):
+        return os.path.abspath(text)
+    return ntpath.normpath(text) if ntpath.isabs(text) else posixpath.normpath(text)
 
 
 def separator(folder: str) -> str:

@@ -7,15 +7,15 @@ answers for many documents at once.
 
 from __future__ import annotations
 
+import math
 import operator
 import os
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from bufcache.buffer_metadata_cache import paths
+from bufcache.buffer_metadata_cache import paths, patterns
 from bufcache.buffer_metadata_cache.kinds import Kind, PathText, Scalar, Text
 from bufcache.errors import InvalidArgumentError
 
@@ -32,7 +32,19 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-class Predicate(ABC):
+class _Comparable:
+    """Equal to what says the same: comparing the parts would compare fields, and that builds predicates."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and repr(self) == repr(other)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+
+class Predicate(_Comparable, ABC):
     """A question to a document; combined with ``&``, ``|`` and ``~``. Also a query for TinyDB."""
 
     __slots__ = ()
@@ -49,20 +61,13 @@ class Predicate(ABC):
         return False
 
     def __and__(self, other: object) -> Predicate:
-        return AllOf((self, other)) if isinstance(other, Predicate) else NotImplemented
+        return _combined(AllOf, (self, other)) if isinstance(other, Predicate) else NotImplemented
 
     def __or__(self, other: object) -> Predicate:
-        return AnyOf((self, other)) if isinstance(other, Predicate) else NotImplemented
+        return _combined(AnyOf, (self, other)) if isinstance(other, Predicate) else NotImplemented
 
     def __invert__(self) -> Predicate:
         return Not(self)
-
-    def __eq__(self, other: object) -> bool:
-        # Comparing the parts would compare fields, and that builds predicates; the repr says all there is.
-        return type(self) is type(other) and repr(self) == repr(other)
-
-    def __hash__(self) -> int:
-        return hash(repr(self))
 
     def __bool__(self) -> bool:
         raise TypeError(
@@ -78,10 +83,13 @@ class Field(Generic[T]):
         self.kind = kind
         self.meaning = meaning
         self.name = ""
-        self.owner = ""
+        self.owner: type = object
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self.name, self.owner = name, owner.__name__
+        self.name, self.owner = name, owner
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[type, str]]:
+        return getattr, (self.owner, self.name)  # a copy of a predicate asks for the same field
 
     @overload
     def __get__(self, instance: None, owner: type) -> Field[T]: ...
@@ -100,7 +108,7 @@ class Field(Generic[T]):
         return self.kind.load(document.get(self.name))
 
     def __repr__(self) -> str:
-        return f"{self.owner}.{self.name}"
+        return f"{self.owner.__name__}.{self.name}"
 
     __hash__ = object.__hash__
 
@@ -143,7 +151,7 @@ class Field(Generic[T]):
 
     def between(self, low: object, high: object) -> Predicate:
         """Match what is neither below `low` nor above `high`."""
-        return AllOf((self >= low, self <= high))
+        return (self >= low) & (self <= high)
 
     def is_(self, value: object) -> Predicate:
         """Match None, or what is equal; never unknown for None."""
@@ -179,14 +187,17 @@ class Field(Generic[T]):
 
     def below(self, folder: str | os.PathLike[str]) -> Predicate:
         """Match what is that folder or lies below it; a relative one counts from the working folder."""
-        if not isinstance(self.kind, PathText):
-            raise TypeError(f"{self!r} holds no paths: below() is for directory_path and filepath")
-        return self._match("below", paths.absolute(self.kind.operand(folder)))
+        if not (isinstance(self.kind, PathText) and self.kind.has_folder):
+            raise TypeError(f"{self!r} holds no folders: below() is for directory_path and filepath")
+        return self._match("below", folder)
 
-    def _match(self, name: str, pattern: str, escape: str | None = None) -> Predicate:
+    def _match(self, name: str, pattern: object, escape: str | None = None) -> Predicate:
         if not isinstance(self.kind, Text):
             raise TypeError(f"{self!r} holds no text: {name}() cannot be asked of it")
-        return Match(self, name, str(self._operand(pattern)), escape)
+        text = self._operand(pattern)
+        if not isinstance(text, str):
+            raise TypeError(f"{self!r}.{name}: expected text, got {pattern!r}")
+        return Match(self, name, paths.absolute(text) if name == "below" else text, escape)
 
     def _operand(self, value: object) -> Scalar | None:
         if isinstance(value, Field):
@@ -219,7 +230,7 @@ class JoinedPath(Field[str]):
     """The path made of two other fields, a folder and a name."""
 
     def __init__(self, folder: Field[str], filename: Field[str], meaning: str) -> None:
-        super().__init__(PathText(), meaning)
+        super().__init__(PathText(has_folder=True), meaning)
         self.folder, self.filename = folder, filename
 
     def __get__(self, instance: object, owner: type) -> Any:
@@ -236,7 +247,7 @@ def _join(folder: str | None, filename: str | None) -> str | None:
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Order:
+class Order(_Comparable):
     """One key of a sort order."""
 
     field: Field[Any]
@@ -304,7 +315,7 @@ class In(Predicate):
         return True if found in self.values else (None if self.has_none else False)
 
     def __repr__(self) -> str:
-        values = [*sorted(self.values), *([None] if self.has_none else [])]
+        values = [*sorted(self.values, key=_nan_last), *([None] if self.has_none else [])]
         return f"{self.field!r}.in_({values!r})"
 
 
@@ -335,10 +346,7 @@ class Match(Predicate):
 
     def tester(self) -> Callable[[str], bool]:
         """Return the test of one text."""
-        try:
-            return _TESTERS[self.name](self.pattern, self.escape)
-        except re.error as error:
-            raise InvalidArgumentError(f"{self!r}: not a regular expression: {error}") from None
+        return patterns.tester(self.name, self.pattern, self.escape)
 
     def evaluate(self, document: Document) -> bool | None:
         found = self.field.of(document)
@@ -393,12 +401,12 @@ class Not(Predicate):
 
 def and_(*predicates: Predicate) -> Predicate:
     """Return the predicate that is true where all are; without any, true."""
-    return AllOf(tuple(as_predicate(predicate) for predicate in predicates))
+    return _combined(AllOf, map(as_predicate, predicates))
 
 
 def or_(*predicates: Predicate) -> Predicate:
     """Return the predicate that is true where one is; without any, false."""
-    return AnyOf(tuple(as_predicate(predicate) for predicate in predicates))
+    return _combined(AnyOf, map(as_predicate, predicates))
 
 
 def not_(predicate: Predicate) -> Predicate:
@@ -406,14 +414,35 @@ def not_(predicate: Predicate) -> Predicate:
     return Not(as_predicate(predicate))
 
 
-def asc(key: Field[Any]) -> Order:
+def asc(key: Field[Any] | Order) -> Order:
     """Sort ascending by a field."""
-    return key.asc()
+    return as_order(key).asc()
 
 
-def desc(key: Field[Any]) -> Order:
+def desc(key: Field[Any] | Order) -> Order:
     """Sort descending by a field."""
-    return key.desc()
+    return as_order(key).desc()
+
+
+def as_order(key: object) -> Order:
+    """Return the order that a key stands for: itself, or ascending by a field."""
+    if isinstance(key, Order):
+        return key
+    if isinstance(key, Field):
+        return key.asc()
+    raise TypeError(f"expected a field to sort by such as BufferMetadata.process, got {key!r}")
+
+
+def _nan_last(value: Scalar) -> tuple[bool, Scalar]:
+    return isinstance(value, float) and math.isnan(value), value
+
+
+def _combined(kind: type[AllOf] | type[AnyOf], predicates: Iterable[Predicate]) -> Predicate:
+    """Return the combination without combinations of its own kind in it; of one predicate, that one."""
+    parts: list[Predicate] = []
+    for predicate in predicates:
+        parts += predicate.parts if isinstance(predicate, kind) else (predicate,)
+    return parts[0] if len(parts) == 1 else kind(tuple(parts))
 
 
 def as_predicate(candidate: object) -> Predicate:
@@ -426,34 +455,3 @@ def as_predicate(candidate: object) -> Predicate:
             "compare the field of the class, as in BufferMetadata.process > 100"
         )
     raise TypeError(f"expected a predicate such as BufferMetadata.process > 100, got {candidate!r}")
-
-
-def _like(pattern: str, escape: str | None, flags: int = re.DOTALL) -> Callable[[str], bool]:
-    if escape is not None and len(escape) != 1:
-        raise InvalidArgumentError(f"escape is {escape!r}; expected one character")
-    literal = re.escape(escape) + "(.)|" if escape else ""
-    wildcards = {"%": ".*", "_": "."}
-    parts, position = [], 0
-    for match in re.finditer(literal + "[%_]", pattern, re.DOTALL):
-        parts.append(re.escape(pattern[position : match.start()]))
-        parts.append(re.escape(match[1]) if escape and match[1] is not None else wildcards[match[0]])
-        position = match.end()
-    parts.append(re.escape(pattern[position:]))
-    expression = re.compile("".join(parts), flags)
-    return lambda text: expression.fullmatch(text) is not None
-
-
-def _search(pattern: str) -> Callable[[str], bool]:
-    search = re.compile(pattern).search
-    return lambda text: search(text) is not None
-
-
-_TESTERS: dict[str, Callable[[str, str | None], Callable[[str], bool]]] = {
-    "like": _like,
-    "ilike": lambda pattern, escape: _like(pattern, escape, re.DOTALL | re.IGNORECASE),
-    "startswith": lambda pattern, _: lambda text: text.startswith(pattern),
-    "endswith": lambda pattern, _: lambda text: text.endswith(pattern),
-    "contains": lambda pattern, _: lambda text: pattern in text,
-    "regexp_match": lambda pattern, _: _search(pattern),
-    "below": lambda folder, _: lambda path: paths.is_below(path, folder),
-}

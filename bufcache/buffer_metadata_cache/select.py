@@ -8,7 +8,7 @@ from typing import Any, SupportsIndex, TypeGuard
 
 from bufcache.buffer_metadata_cache.documents import Document
 from bufcache.buffer_metadata_cache.expression import expression
-from bufcache.buffer_metadata_cache.query import AllOf, Field, Order, Predicate, as_predicate
+from bufcache.buffer_metadata_cache.query import Field, Order, Predicate, and_, as_order, as_predicate
 from bufcache.errors import InvalidArgumentError, nearest
 
 
@@ -25,7 +25,7 @@ class Select:
     @property
     def predicate(self) -> Predicate:
         """All that must be true."""
-        return self.predicates[0] if len(self.predicates) == 1 else AllOf(self.predicates)
+        return and_(*self.predicates)
 
     def filter(self, *predicates: Predicate | str) -> Select:
         """Keep what all the predicates are true of; a text is read as `expression` does."""
@@ -55,13 +55,7 @@ class Select:
         return as_predicate(candidate)
 
     def _key(self, key: object) -> Order:
-        if isinstance(key, str):
-            key = self._field(key)
-        if isinstance(key, Field):
-            return key.asc()
-        if isinstance(key, Order):
-            return key
-        raise TypeError(f"order_by: expected a field such as BufferMetadata.process, got {key!r}")
+        return as_order(self._field(key) if isinstance(key, str) else key)
 
     def _field(self, name: str) -> Field[Any]:
         fields = self.entity.__fields__

@@ -106,6 +106,8 @@ def _entries(raw: bytes, readers: Mapping[bytes, _Reader]) -> dict[str, Value]:
     while position + KEY_SIZE <= end:
         reader = readers.get(raw[position : position + KEY_SIZE])
         if reader is None:
+            if not any(raw[position:]):
+                break  # zeros up to the end: the padding of a header without headsend
             position = _after_unknown(raw, position)
             continue
         start = position + KEY_SIZE
