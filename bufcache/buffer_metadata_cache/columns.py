@@ -35,12 +35,19 @@ Mask = NDArray[np.bool_]
 Rows = NDArray[np.intp]
 
 
-class Change(NamedTuple):
-    """What became of one document: where it stands in the log, and its content; None where it was removed."""
+class Place(NamedTuple):
+    """Where the line of a document stands in the log, and the CRC-32 of it."""
 
-    id: int
     offset: int
     length: int
+    checksum: int
+
+
+class Change(NamedTuple):
+    """What became of one document: where its line stands in the log, and its content; None where it was removed."""
+
+    id: int
+    place: Place
     document: Mapping[str, Any] | None
 
 
@@ -249,7 +256,7 @@ class Columns:
         self._columns: dict[str, Column] = {**self._stored, **self._joined(fields)}
         self._size = 0
         self._ids = np.zeros(0, np.int64)
-        self._places = np.zeros((0, 2), np.int64)
+        self._places = np.zeros((0, 3), np.int64)
         self._is_live = np.zeros(0, np.bool_)
         self._row_of: dict[int, int] = {}
         self._is_in_order = True
@@ -278,10 +285,9 @@ class Columns:
         """The ids of all documents, in order."""
         return self.ids_of(self.rows)
 
-    def place(self, id: int) -> tuple[int, int]:
-        """Return offset and length of a document in the log; KeyError where there is none."""
-        offset, length = self._places[self._row_of[id]].tolist()
-        return offset, length
+    def place(self, id: int) -> Place:
+        """Return where a document stands in the log; KeyError where there is none."""
+        return Place(*self._places[self._row_of[id]].tolist())
 
     # -- changing ---------------------------------------------------------------------------------------------------
 
@@ -303,7 +309,7 @@ class Columns:
         self._places = grown(self._places, self._size)
         self._is_live = grown(self._is_live, self._size)
         self._ids[rows] = [change.id for change in changes]
-        self._places[rows] = [(change.offset, change.length) for change in changes]
+        self._places[rows] = [change.place for change in changes]
         self._is_live[rows] = True
         for name, column in self._stored.items():
             of = self._fields[name].of

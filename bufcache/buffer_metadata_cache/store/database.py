@@ -7,10 +7,11 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import orjson
 
-from bufcache.buffer_metadata_cache.columns import Change, Columns
+from bufcache.buffer_metadata_cache.columns import Change, Columns, Place
 from bufcache.buffer_metadata_cache.query import Field
 from bufcache.buffer_metadata_cache.store.files import LOCK, OWNER, Files
 from bufcache.buffer_metadata_cache.store.log import NAME, Commit, Log, encode
@@ -55,9 +56,14 @@ class Database:
         self._log = Log(files)
         self._tables = Tables(schemas)
         self._mutex = threading.RLock()
+        self._depth = 0
         self._is_writing = False
         self._is_closed = False
-        self.refresh()
+        try:
+            self._refresh()
+        except BaseException:
+            files.close()
+            raise
 
     def __repr__(self) -> str:
         return repr(self._files)
@@ -72,22 +78,25 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Hold off the other threads, on the state of the last commit."""
+        """Hold off the other threads, on the state of the last commit. May be nested."""
         with self._mutex:
-            self.refresh()
-            yield
+            if self._depth == 0:
+                self._refresh()
+            self._depth += 1
+            try:
+                yield
+            finally:
+                self._depth -= 1
 
-    def refresh(self) -> None:
+    def _refresh(self) -> None:
         """Take over what was committed since, also by other processes."""
         if self._is_closed:
             raise ClosedError(f"{self._files}: the cache is closed")
-        if self._is_writing:
-            return
         told = len(self._log.damage)
         for commit in self._log.read_on():
             self._tables.apply(commit)
         for damage in self._log.damage[told:]:
-            warnings.warn(f"{self._files}: {damage}; synchronise to read the affected files again", stacklevel=4)
+            warnings.warn(f"{self._files}: {damage}; synchronise to read the affected files again", stacklevel=5)
 
     def table(self, name: str) -> Columns:
         """Return the documents of a table; empty where it has none."""
@@ -96,6 +105,10 @@ class Database:
     def table_names(self) -> list[str]:
         """Return the names of the tables that have documents."""
         return [name for name, columns in self._tables.items() if len(columns)]
+
+    def has_fields(self, table: str) -> bool:
+        """Tell whether the documents of a table have fields to ask for."""
+        return table in self._schemas
 
     def document(self, table: str, id: int) -> dict[str, Any]:
         """Return a document; KeyError where there is none. The caller owns it."""
@@ -108,7 +121,11 @@ class Database:
         return edit.id in columns and self._line(edit.table, edit.id) == _line(self._with_id(edit))
 
     def _line(self, table: str, id: int) -> bytes:
-        return self._files.read(NAME, *self.table(table).place(id))
+        offset, length, checksum = self.table(table).place(id)
+        line = self._files.read(NAME, offset, length)
+        if crc32(line) != checksum:
+            raise CacheFormatError(f"{self._files}: {NAME} was damaged at byte {offset}, in document {id} of {table}")
+        return line
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
@@ -119,11 +136,11 @@ class Database:
             if self._is_writing:
                 yield
                 return
+            if self._is_closed:
+                raise ClosedError(f"{self._files}: the cache is closed")
             if self._is_read_only:
                 raise BufcacheError(f"{self._files}: the cache was opened with read_only=True")
-            with self._files.locked(self._lock_timeout):
-                self.refresh()
-                self._log.prepare()
+            with self._files.locked(self._lock_timeout), self.reading():
                 self._is_writing = True
                 try:
                     yield
@@ -142,13 +159,11 @@ class Database:
         InvalidArgumentError
             JSON cannot hold a document; nothing was written.
         """
-        edits = [self._with_id(edit) for edit in edits]
-        if not edits:
-            return
-        lines = [_line(edit) for edit in edits]
+        lines = [_line(self._with_id(edit)) for edit in edits]
         with self.writing():
-            # What was committed is taken over as any other process will read it.
-            self._tables.apply(self._log.append(lines))
+            if lines:
+                # What was committed is taken over as any other process will read it.
+                self._tables.apply(self._log.append(lines))
 
     def _with_id(self, edit: Edit) -> Edit:
         if edit.document is None or edit.table not in self._schemas or edit.document.get("id") == edit.id:
@@ -161,8 +176,11 @@ class Database:
         """Read the whole log anew and return what is wrong with it, or with what is held of it in memory."""
         with self.reading():
             log, tables = Log(self._files), Tables(self._schemas)
-            for commit in log.read_on():
-                tables.apply(commit)
+            try:
+                for commit in log.read_on():
+                    tables.apply(commit)
+            except CacheFormatError as error:
+                return [*log.damage, str(error)]
             rest = self._files.size(NAME) - log.end
             unfinished = [f"{NAME}: {rest} bytes at the end are of a commit that was not finished"] if rest else []
             differences = (self._differences(name, tables) for name in sorted({*self._tables, *tables}))
@@ -194,8 +212,8 @@ class Tables(dict[str, Columns]):
         changes: dict[str, list[Change]] = {}
         position = commit.start
         for line in commit.lines[:-1].split(b"\n"):
-            table, id, *document = orjson.loads(line)
-            change = Change(id, position, len(line), document[0] if document else None)
+            table, id, document = _parsed(line)
+            change = Change(id, Place(position, len(line), crc32(line)), document)
             changes.setdefault(table, []).append(change)
             position += len(line) + 1
         for table, of_table in changes.items():
@@ -204,7 +222,22 @@ class Tables(dict[str, Columns]):
             self[table].apply(of_table)
 
 
+def _parsed(line: bytes) -> Edit:
+    """Return what a document line says."""
+    try:
+        match orjson.loads(line):
+            case [str(table), int(id)]:
+                return Edit(table, id, None)
+            case [str(table), int(id), dict(document)]:
+                return Edit(table, id, document)
+    except orjson.JSONDecodeError:
+        pass
+    raise CacheFormatError(f"{NAME} has a line that verifies and is no document: {line[:80]!r}")
+
+
 def _line(edit: Edit) -> bytes:
+    if type(edit.id) is not int or not -(2**63) <= edit.id < 2**63:
+        raise InvalidArgumentError(f"the id of a document is {edit.id!r}; expected an integer of 64 bits")
     try:
         return encode(*edit)
     except TypeError as error:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import orjson
 
-from bufcache.errors import CacheLockedError
+from bufcache.errors import CacheFormatError, CacheLockedError
 
 try:
     import fcntl
@@ -47,6 +47,9 @@ class Files(Protocol):
     def append(self, name: str, data: bytes) -> None:
         """Write at the end of a file, made where it does not exist, and wait until all is on the disk."""
 
+    def sync_names(self) -> None:
+        """Wait until it is on the disk that the files and their folder exist."""
+
     def cut(self, name: str, size: int) -> None:
         """Shorten a file, and wait until that is on the disk."""
 
@@ -77,14 +80,24 @@ class Folder:
 
     def size(self, name: str) -> int:
         try:
-            return os.stat(self._of(name)).st_size
+            found = os.stat(self._of(name))
         except FileNotFoundError:
             return 0
+        if name in self._readers and not os.path.samestat(found, os.fstat(self._readers[name])):
+            raise CacheFormatError(f"{self._path}: {name} was replaced by another; open the cache again")
+        return found.st_size
 
     def read(self, name: str, offset: int, length: int) -> bytes:
         if name not in self._readers:
             self._readers[name] = os.open(self._of(name), os.O_RDONLY | _BINARY)
-        reader = self._readers[name]
+        parts = []
+        # A single read may give less than there is: on a network share, after a signal, beyond 2 GiB.
+        while length and (part := self._read_some(self._readers[name], offset, length)):
+            parts.append(part)
+            offset, length = offset + len(part), length - len(part)
+        return b"".join(parts)
+
+    def _read_some(self, reader: int, offset: int, length: int) -> bytes:
         if hasattr(os, "pread"):
             return os.pread(reader, length, offset)
         with self._seeking:  # Windows has no pread
@@ -92,7 +105,6 @@ class Folder:
             return os.read(reader, length)
 
     def append(self, name: str, data: bytes) -> None:
-        is_new = not os.path.exists(self._of(name))
         writer = os.open(self._of(name), os.O_WRONLY | os.O_CREAT | os.O_APPEND | _BINARY, 0o666)
         try:
             before = os.fstat(writer).st_size
@@ -105,8 +117,10 @@ class Folder:
             _sync(writer)
         finally:
             os.close(writer)
-        if is_new:
-            _sync_folder(self._path)
+
+    def sync_names(self) -> None:
+        for folder in (self._path, os.path.dirname(self._path)):
+            _sync_folder(folder)
 
     def cut(self, name: str, size: int) -> None:
         writer = os.open(self._of(name), os.O_WRONLY | _BINARY)
@@ -177,6 +191,9 @@ class Memory:
     def append(self, name: str, data: bytes) -> None:
         self._files.setdefault(name, bytearray()).extend(data)
 
+    def sync_names(self) -> None:
+        pass
+
     def cut(self, name: str, size: int) -> None:
         del self._files[name][size:]
 
@@ -211,6 +228,6 @@ def _sync_folder(path: str) -> None:
         return
     folder = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        _sync(folder)
     finally:
         os.close(folder)

@@ -6,9 +6,9 @@ A log is JSON Lines. Its first line names the format; then each commit is a head
     {"commit": 1, "bytes": 29, "previous": "1c291ca3", "checksum": "5a1f8e2b"}
     ["buffer_metadata", 1, {"id": 1}]
 
-``bytes`` is the size of the document lines. ``checksum`` is the CRC-32 of the header line up to there and of the
-document lines; ``previous`` is that of the commit before, so that commits cannot be dropped, swapped or spliced
-unnoticed.
+``bytes`` is the size of the document lines. ``checksum`` is the CRC-32, begun with that of the first line, of the header
+line up to there and of the document lines: commits of another log do not verify. ``previous`` is the checksum of the
+commit before, so that commits cannot be dropped or swapped unnoticed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 from zlib import crc32
 
@@ -57,6 +58,7 @@ class Log:
         self.end = 0
         self._number = 0
         self._checksum = 0
+        self._salt = 0
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -79,14 +81,14 @@ class Log:
                 commit = self._commit_behind_damage(size)
                 if commit is None:
                     return
-            self._take_over(commit)
             yield commit
+            self._take_over(commit)  # only now: whoever could not use it gets it again
 
     def _read_first_line(self, size: int) -> bool:
         """Read the line that names the format; false where there is no log yet."""
         start = self._files.read(NAME, 0, min(size, _LONGEST_LINE)) if size else b""
-        if b"\n" not in start and len(start) < _LONGEST_LINE and _BEGINNING.startswith(start[: len(_BEGINNING)]):
-            return False  # a log that was being made
+        if self._is_torn_beginning(start, size):
+            return False
         found = _FIRST_LINE.match(start)
         if found is None:
             raise CacheFormatError(f"{self._files}: {NAME} is not the log of a bufcache cache; it was left untouched")
@@ -99,8 +101,18 @@ class Log:
             raise CacheFormatError(
                 f"{self._files}: the first line of {NAME} is damaged; make a new cache and synchronise it"
             )
-        self.end, self._checksum = found.end(), int(found[3], 16)
+        self._begin(found.end(), int(found[3], 16))
         return True
+
+    def _is_torn_beginning(self, start: bytes, size: int) -> bool:
+        """Tell whether a crash left this of a log that was being made: a part of its first line, or zeros."""
+        if not any(start):
+            return not any(self._files.read(NAME, 0, size)) if size else True
+        is_part = b"\n" not in start and len(start) < _LONGEST_LINE
+        return is_part and _BEGINNING.startswith(start[: len(_BEGINNING)])
+
+    def _begin(self, end: int, checksum: int) -> None:
+        self.end, self._checksum, self._salt = end, checksum, checksum
 
     def _commit_at(self, position: int, size: int) -> Commit | None:
         """Return the commit that starts there if all of it is there and verifies."""
@@ -111,7 +123,7 @@ class Log:
         if start + length > size:
             return None
         lines = self._files.read(NAME, start, length)
-        checksum = crc32(lines, crc32(found[1]))
+        checksum = crc32(lines, crc32(found[1], self._salt))
         if len(lines) != length or checksum != int(found[5], 16):
             return None
         number = int(found[2])
@@ -124,12 +136,14 @@ class Log:
         while (position := self._next_mark(position, size)) < size:
             commit = self._commit_at(position, size)
             if commit is not None and commit.number > self._number:
-                self.damage.append(
-                    f"{NAME}: bytes {self.end} to {position} are damaged, "
-                    f"{commit.number - self._number - 1} commits in them are lost"
-                )
+                self.damage.append(self._told(position, commit.number))
                 return commit
         return None
+
+    def _told(self, position: int, number: int) -> str:
+        if position == self.end:
+            return f"{NAME}: commit {number} at byte {position} does not follow commit {self._number}"
+        return f"{NAME}: bytes {self.end} to {position} are damaged, {number - self._number - 1} commits are lost"
 
     def _next_mark(self, position: int, size: int) -> int:
         """Return where the next header line may start behind a position; `size` where none does."""
@@ -145,31 +159,17 @@ class Log:
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
-    def prepare(self) -> None:
-        """Cut off what a writer before left unfinished, and begin the log where there is none.
-
-        To be called under the lock, after reading on; it makes what stands behind `end` certain to be no commit.
-        """
-        if self._is_poisoned:
-            raise BufcacheError(
-                f"{self._files}: the disk did not confirm a write; close the cache and open it again to see what "
-                "it kept"
-            )
-        if self._files.size(NAME) > self.end:
-            # Readers are not harmed: they do not take over what does not verify.
-            self._files.cut(NAME, self.end)
-        if self.end == 0:
-            line, checksum = _first_line(os.urandom(8))
-            self._append(line)
-            self.end, self._checksum = len(line), checksum
-
     def append(self, lines: Sequence[bytes]) -> Commit:
-        """Write one commit and wait until it is on the disk."""
+        """Write one commit and wait until it is on the disk. To be called under the lock, after reading on."""
+        self._prepare()
         payload = b"\n".join(lines) + b"\n"
         start = b'{"commit":%d,"bytes":%d,"previous":"%08x"' % (self._number + 1, len(payload), self._checksum)
-        checksum = crc32(payload, crc32(start))
+        checksum = crc32(payload, crc32(start, self._salt))
         header = start + b',"checksum":"%08x"}\n' % checksum
-        self._append(header + payload)
+        with self._poisoning():
+            self._files.append(NAME, header + payload)
+            if self._number == 0:
+                self._files.sync_names()
         commit = Commit(self._number + 1, self.end + len(header), payload, checksum, is_chained=True)
         self._take_over(commit)
         return commit
@@ -178,11 +178,29 @@ class Log:
         self.end = commit.start + len(commit.lines)
         self._number, self._checksum = commit.number, commit.checksum
 
-    def _append(self, data: bytes) -> None:
+    def _prepare(self) -> None:
+        """Cut off what was left unfinished, here or by a writer before, and begin the log where there is none."""
+        if self._is_poisoned:
+            raise BufcacheError(
+                f"{self._files}: the disk did not confirm a write; close the cache and open it again to see what "
+                "it kept"
+            )
+        with self._poisoning():
+            if self._files.size(NAME) > self.end:
+                # Readers are not harmed: they do not take over what does not verify.
+                self._files.cut(NAME, self.end)
+            if self.end == 0:
+                line, checksum = _first_line(os.urandom(8))
+                self._files.append(NAME, line)
+                self._begin(len(line), checksum)
+
+    @contextmanager
+    def _poisoning(self) -> Iterator[None]:
+        """Refuse further writes after a failed fsync: a second one would succeed without what the first one lost."""
         try:
-            self._files.append(NAME, data)
+            yield
         except UnsyncedError:
-            self._is_poisoned = True  # a second fsync would succeed without having written what the first one lost
+            self._is_poisoned = True
             raise
 
 

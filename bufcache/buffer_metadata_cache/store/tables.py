@@ -6,8 +6,9 @@ and commits only what they changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from contextlib import suppress
+from typing import Any, cast
 
 from tinydb import TinyDB
 from tinydb.queries import QueryLike
@@ -16,6 +17,7 @@ from tinydb.table import Document, Table
 
 from bufcache.buffer_metadata_cache.query import Predicate
 from bufcache.buffer_metadata_cache.store.database import Database, Edit
+from bufcache.errors import InvalidArgumentError
 
 
 class LogStorage(Storage):
@@ -34,7 +36,7 @@ class LogStorage(Storage):
             return {name: Documents(self.database, name) for name in self.database.table_names()}  # type: ignore[misc]
 
     def write(self, data: Mapping[str, Mapping[Any, Mapping[str, Any]]]) -> None:
-        """Make these the tables, and commit what differs. TinyDB comes here only to drop tables."""
+        """Make these the tables, and commit what differs: the slow way of a stock Table."""
         with self.database.writing():
             edits: list[Edit] = []
             for name in {*self.database.table_names(), *data}:
@@ -55,8 +57,10 @@ class Documents(Mapping[str, dict[str, Any]]):
         self._database, self._table = database, table
 
     def __getitem__(self, id: str) -> dict[str, Any]:
-        with self._database.reading():
-            return self._database.document(self._table, int(id))
+        with suppress(ValueError):
+            if str(int(id)) == id:
+                return self._database.document(self._table, int(id))
+        raise KeyError(id)
 
     def __iter__(self) -> Iterator[str]:
         return map(str, self._database.table(self._table).ids)
@@ -131,29 +135,50 @@ class DocumentTable(Table):
         # No query cache: another process may change the documents, and cached ones would be shared.
         super().__init__(storage, name, cache_size=0, persist_empty=False)
         self._database = storage.database
+        self._overlay: Overlay | None = None
 
     def insert(self, document: Mapping[str, Any]) -> int:
-        """Insert a document and return its id."""
         # TinyDB takes the id before it updates; under the lock no other process can take the same.
         return self.insert_multiple([document])[0]
 
+    def insert_multiple(self, documents: Iterable[Mapping[str, Any]]) -> list[int]:
+        # Taken first: a generator may itself change this table.
+        return super().insert_multiple(list(documents))
+
+    def upsert(self, document: Mapping[str, Any], cond: QueryLike | None = None) -> list[int]:
+        with self._database.writing():
+            return super().upsert(document, cond)
+
     def search(self, cond: QueryLike) -> list[Document]:
-        """Return the documents that match; a predicate over fields is answered from the columns."""
-        if not isinstance(cond, Predicate):
-            return super().search(cond)
         with self._database.reading():
+            if not (isinstance(cond, Predicate) and self._database.has_fields(self.name)):
+                return super().search(cond)
             columns = self._database.table(self.name)
             ids = columns.ids_of(columns.match(cond))
             return [self.document_class(self._database.document(self.name, id), id) for id in ids]
 
+    def get(self, *args: Any, **kwargs: Any) -> Any:
+        with self._database.reading():
+            return super().get(*args, **kwargs)
+
+    def __iter__(self) -> Iterator[Document]:
+        with self._database.reading():
+            return iter(list(super().__iter__()))
+
     def _get_next_id(self) -> int:
-        return self._overlay.new_id()
+        return cast(Overlay, self._overlay).new_id()  # TinyDB asks for ids inside an update only
 
     def _update_table(self, updater: Callable[[Any], None]) -> None:
         with self._database.writing():
+            if self._overlay is not None:
+                raise InvalidArgumentError(f"table {self.name!r} is changed inside a change of it")
             self._overlay = Overlay(self._database, self.name)
-            updater(self._overlay)
-            self._database.commit(self._overlay.edits())
+            try:
+                updater(self._overlay)
+                edits = self._overlay.edits()
+            finally:
+                self._overlay = None
+            self._database.commit(edits)
 
 
 class DocumentDB(TinyDB):
@@ -161,3 +186,21 @@ class DocumentDB(TinyDB):
 
     table_class = DocumentTable  # type: ignore[assignment]  # TinyDB declares its own class, not a base
     default_storage_class = LogStorage  # type: ignore[assignment]
+    storage: LogStorage
+
+    def __repr__(self) -> str:
+        return f"<DocumentDB of {self.storage!r}>"
+
+    def drop_table(self, name: str) -> None:
+        """Remove all documents of a table."""
+        self._drop([name])
+
+    def drop_tables(self) -> None:
+        """Remove all documents of all tables."""
+        with self.storage.database.writing():
+            self._drop(self.storage.database.table_names())
+
+    def _drop(self, names: Iterable[str]) -> None:
+        database = self.storage.database
+        with database.writing():
+            database.commit([Edit(name, id, None) for name in names for id in database.table(name).ids])
