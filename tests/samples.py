@@ -43,8 +43,12 @@ def buffer_class(on_open):
 
     class HookedBuffer(Buffer):
         def __enter__(self):
-            buffer = super().__enter__()
-            on_open(self.filepath)
-            return buffer
+            super().__enter__()
+            try:
+                on_open(self.filepath)
+            except BaseException:
+                self.close()
+                raise
+            return self
 
     return HookedBuffer

@@ -6,8 +6,8 @@ A log is JSON Lines. Its first line names the format; then each commit is a head
     {"commit": 1, "bytes": 29, "previous": "1c291ca3", "checksum": "5a1f8e2b"}
     ["buffer_metadata", 1, {"id": 1}]
 
-``bytes`` is the size of the document lines. ``checksum`` is the CRC-32, begun with that of the first line, of the header
-line up to there and of the document lines: commits of another log do not verify. ``previous`` is the checksum of the
+``bytes`` is the size of the document lines. ``checksum`` is the CRC-32, begun with that of the first line, of the
+header line up to there and of the document lines: commits of another log do not verify. ``previous`` is that of the
 commit before, so that commits cannot be dropped or swapped unnoticed.
 """
 
