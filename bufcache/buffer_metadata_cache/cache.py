@@ -11,10 +11,11 @@ from typing import Any, ClassVar, Literal, Self
 from bufcache.buffer_metadata_cache import metadata, paths, scan
 from bufcache.buffer_metadata_cache.columns import Columns, Rows
 from bufcache.buffer_metadata_cache.metadata import BufferMetadata
+from bufcache.buffer_metadata_cache.paths import AnyPath
 from bufcache.buffer_metadata_cache.query import Field, Predicate, or_
 from bufcache.buffer_metadata_cache.report import SyncReport
 from bufcache.buffer_metadata_cache.scan import Failure, Fingerprint
-from bufcache.buffer_metadata_cache.select import Select, select
+from bufcache.buffer_metadata_cache.select import Select, field_of, select
 from bufcache.buffer_metadata_cache.store.database import Database, Edit
 from bufcache.buffer_metadata_cache.store.files import Folder, Memory
 from bufcache.buffer_metadata_cache.store.tables import DocumentDB, LogStorage
@@ -22,7 +23,6 @@ from bufcache.buffer_metadata_cache.sync import TABLE, Synchronisation, grouped,
 from bufcache.buffer_parser import Buffer
 from bufcache.errors import CacheFormatError, InvalidArgumentError
 
-AnyPath = str | os.PathLike[str]
 Query = Select | Predicate | BufferMetadata | str
 
 FILE_NAME_PATTERN = r"^.*[p][0-9]*[c][0-9]{1}[b][0-9]{2}"
@@ -71,7 +71,7 @@ class BufferMetadataCache:
     ) -> None:
         self._buffer_class = Buffer_cls
         self._database = Database(
-            _files(os.fspath(db_url), read_only),
+            _files(os.fsdecode(db_url), read_only),
             {TABLE: BufferMetadata.__fields__},
             is_read_only=read_only,
             lock_timeout=lock_timeout,
@@ -80,7 +80,8 @@ class BufferMetadataCache:
         """The documents as a TinyDB; those of the files are in the table ``buffer_metadata``."""
 
     def __enter__(self) -> Self:
-        return self
+        with self._database.reading():
+            return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
@@ -206,7 +207,7 @@ class BufferMetadataCache:
         -------
         The files that are new or changed, and the files of entries of this machine that are not among those given.
         """
-        given = dict.fromkeys(map(paths.absolute, files))
+        given = _absolute(files)
         with self._database.reading():
             known = known_files(self._database, BufferMetadata.machine_id == machine_id)
         entries = {
@@ -219,7 +220,7 @@ class BufferMetadataCache:
 
     def remove_files_from_cache(self, files: Iterable[AnyPath], verbose: int = 0) -> None:
         """Remove the entries of files by their paths; the files are not touched and need not exist."""
-        given = [paths.absolute(file) for file in files]
+        given = _absolute(files)
         with self._database.writing():
             columns = self._columns
             ids = columns.ids_of(columns.match(BufferMetadata.filepath.in_(given)))
@@ -250,19 +251,19 @@ class BufferMetadataCache:
         """Return a buffer for each file that matches; none is opened yet."""
         return [self._buffer_class(path) for path in self.get_matching_files(query)]
 
-    def count(self, query: Query | None = None, by: Field[Any] | None = None) -> int | dict[Any, int]:
+    def count(self, query: Query | None = None, by: Field[Any] | str | None = None) -> int | dict[Any, int]:
         """Count what matches; with `by` the number of files for each value of that field, None included."""
         with self._database.reading():
             rows = self._rows(query)
             if by is None:
                 return len(rows)
-            [values] = self._columns.take(rows, [by])
+            [values] = self._columns.take(rows, [field_of(BufferMetadata, by)])
         return dict(sorted(Counter(values).items(), key=lambda item: _none_first(item[0])))
 
-    def distinct(self, field: Field[Any], query: Query | None = None) -> list[Any]:
+    def distinct(self, field: Field[Any] | str, query: Query | None = None) -> list[Any]:
         """Return the different values of a field among what matches, sorted, None first."""
         with self._database.reading():
-            [values] = self._columns.take(self._rows(query), [field])
+            [values] = self._columns.take(self._rows(query), [field_of(BufferMetadata, field)])
         return sorted(set(values), key=_none_first)
 
     def check(self) -> list[str]:
@@ -307,25 +308,41 @@ def _files(url: str, read_only: bool) -> Folder | Memory:
     if url in _IN_MEMORY:
         return Memory()
     path = url.removeprefix("tinydb:///")
-    if "://" in path:
+    if "://" in path or not path:
         raise InvalidArgumentError(
             f"db_url is {url!r}: bufcache keeps no SQL database; give ':memory:' or the path of a cache folder"
         )
+    path = paths.absolute(path)
     if os.path.exists(path) and not os.path.isdir(path):
         raise CacheFormatError(f"{path} is a file, a cache is a folder; it was left untouched")
     if not os.path.exists(path):
-        if read_only:
-            raise FileNotFoundError(f"there is no cache at {path}")
-        os.mkdir(path)
-    return Folder(paths.absolute(path))
+        _make_folder(path, read_only)
+    return Folder(path)
+
+
+def _make_folder(path: str, read_only: bool) -> None:
+    if read_only:
+        raise FileNotFoundError(f"there is no cache at {path}")
+    parent = os.path.dirname(path)
+    if not os.path.isdir(parent):
+        raise FileNotFoundError(f"{parent} does not exist; make that folder before the cache in it")
+    os.makedirs(path, exist_ok=True)
+
+
+def _absolute(files: Iterable[AnyPath]) -> list[str]:
+    """Return the absolute paths of files, each once."""
+    if isinstance(files, (str, bytes, os.PathLike)):
+        raise TypeError(f"expected several paths such as a list, got {files!r}")
+    return list(dict.fromkeys(map(paths.absolute, files)))
 
 
 def _roots(given: Iterable[AnyPath], recursive: bool) -> list[str]:
     """Return the folders to scan, none of them twice."""
-    roots = list(dict.fromkeys(map(paths.absolute, given)))
-    for root in roots:
+    given = list(given)
+    for root in given:
         if not os.path.isdir(root):
-            raise FileNotFoundError(f"{root} does not exist or is no folder; nothing was synchronised")
+            raise FileNotFoundError(f"{os.fsdecode(root)!r} does not exist or is no folder; nothing was synchronised")
+    roots = _absolute(given)
     if not recursive:
         return roots
     return [root for root in roots if not any(root != other and paths.is_below(root, other) for other in roots)]
@@ -334,10 +351,10 @@ def _roots(given: Iterable[AnyPath], recursive: bool) -> list[str]:
 def _fingerprints(files: Iterable[AnyPath], report: SyncReport) -> dict[str, Fingerprint]:
     """Return the fingerprints of files; what has none is counted in the report."""
     found = {}
-    for path in dict.fromkeys(map(paths.absolute, files)):
+    for path in _absolute(files):
         try:
             fingerprint = scan.fingerprint(path)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             report.failed.append(Failure(path, scan.describe(error)))
             continue
         if fingerprint is None:
@@ -350,7 +367,7 @@ def _fingerprints(files: Iterable[AnyPath], report: SyncReport) -> dict[str, Fin
 def _fingerprint_or_none(path: str) -> Fingerprint | None:
     try:
         return scan.fingerprint(path)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL in the path
         return None
 
 

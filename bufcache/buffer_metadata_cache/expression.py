@@ -65,6 +65,8 @@ class _Reader:
         self._fields = fields
 
     def read(self) -> Predicate:
+        if not self._text:
+            raise ExpressionError("the expression is empty; expected a comparison such as process > 100")
         if len(self._text) > _LONGEST:
             raise ExpressionError(f"the expression has {len(self._text)} characters; at most {_LONGEST} are read")
         try:

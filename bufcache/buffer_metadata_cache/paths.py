@@ -6,10 +6,12 @@ import ntpath
 import os
 import posixpath
 
+AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
-def absolute(path: str | os.PathLike[str]) -> str:
+
+def absolute(path: AnyPath) -> str:
     """Return the absolute form of a path, also of one that is absolute on another system than this."""
-    text = os.fspath(path)
+    text = os.fsdecode(path)
     if os.path.isabs(text) or not (ntpath.isabs(text) or posixpath.isabs(text)):
         return os.path.abspath(text)
     return ntpath.normpath(text) if ntpath.isabs(text) else posixpath.normpath(text)

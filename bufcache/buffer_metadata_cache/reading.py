@@ -44,7 +44,7 @@ def read(path: str, buffer_class: type[Any]) -> Reading:
 
 def _open(path: str, buffer_class: type[Any]) -> tuple[dict[str, Any], str | None, bool]:
     """Return the document of a file, why it cannot be read, and whether it is no buffer file at all."""
-    is_skipped = False
+    is_skipped, reason = False, f"{buffer_class.__name__} gave nothing"
     try:
         with buffer_class(path) as buffer:
             return _document(path, BufferMetadata.buffer_to_metadata(buffer)), None, False

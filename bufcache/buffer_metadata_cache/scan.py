@@ -39,7 +39,11 @@ class Failure(NamedTuple):
 
 def describe(error: Exception) -> str:
     """Return an error as text that UTF-8 can hold: a message may name a file whose name is none."""
-    return f"{type(error).__name__}: {error}".encode("utf-8", "backslashreplace").decode("utf-8")
+    try:
+        message = str(error)
+    except Exception:  # an error of a Buffer_cls may fail even to say itself
+        message = "its message cannot be shown"
+    return f"{type(error).__name__}: {message}".encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def name_filter(glob_pattern: str, regex_pattern: str) -> Callable[[str], object]:

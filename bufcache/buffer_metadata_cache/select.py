@@ -35,7 +35,7 @@ class Select:
 
     def filter_by(self, **equal: Any) -> Select:
         """Keep what has these values, by names of fields; None asks for what has no value."""
-        return self.filter(*(self._field(name) == value for name, value in equal.items()))
+        return self.filter(*(field_of(self.entity, name) == value for name, value in equal.items()))
 
     def order_by(self, *keys: Field[Any] | Order | str) -> Select:
         """Sort by these keys, after those given before; without any, results come in order of id."""
@@ -55,13 +55,7 @@ class Select:
         return as_predicate(candidate)
 
     def _key(self, key: object) -> Order:
-        return as_order(self._field(key) if isinstance(key, str) else key)
-
-    def _field(self, name: str) -> Field[Any]:
-        fields = self.entity.__fields__
-        if name not in fields:
-            raise TypeError(f"{self.entity.__name__} has no field {name!r}{nearest(name, fields)}")
-        return fields[name]
+        return as_order(field_of(self.entity, key) if isinstance(key, str) else key)
 
     def __repr__(self) -> str:
         parts = [f"select({self.entity.__name__})"]
@@ -83,6 +77,24 @@ def select(entity: type[Document]) -> Select:
     if _is_document_class(entity):
         return Select(entity)
     raise TypeError(f"select: expected a class of documents such as BufferMetadata, got {entity!r}")
+
+
+def field_of(entity: type[Document], key: object) -> Field[Any]:
+    """Return a field of a class of documents: the field itself, or the one of that name.
+
+    Raises
+    ------
+    TypeError
+        It has no such field; the message names the nearest.
+    """
+    if isinstance(key, Field):
+        return key
+    fields = entity.__fields__
+    if not isinstance(key, str):
+        raise TypeError(f"expected a field such as {next(iter(fields.values()))!r}, got {key!r}")
+    if key not in fields:
+        raise TypeError(f"{entity.__name__} has no field {key!r}{nearest(key, fields)}")
+    return fields[key]
 
 
 def _is_document_class(candidate: object) -> TypeGuard[type[Document]]:

@@ -1,10 +1,12 @@
 """The log: commits as bytes. Writes them, reads on from where it was, and tells a torn tail from damage.
 
-A log is JSON Lines. Its first line names the format; then each commit is a header line and its document lines::
+A log is JSON Lines. Its first line names the format; then each commit is a header line and its document lines:
 
-    {"bufcache": "documents", "format": 1, "generation": 1, "salt": "9f86d081884c7d65", "checksum": "1c291ca3"}
-    {"commit": 1, "bytes": 29, "previous": "1c291ca3", "checksum": "5a1f8e2b"}
-    ["buffer_metadata", 1, {"id": 1}]
+.. code-block:: text
+
+    {"bufcache":"documents","format":1,"generation":1,"salt":"9f86d081884c7d65","checksum":"1c291ca3"}
+    {"commit":1,"bytes":34,"previous":"1c291ca3","checksum":"5a1f8e2b"}
+    ["buffer_metadata",1,{"id":1}]
 
 ``bytes`` is the size of the document lines. ``checksum`` is the CRC-32, begun with that of the first line, of the
 header line up to there and of the document lines: commits of another log do not verify. ``previous`` is that of the
