@@ -270,7 +270,8 @@ class BufferMetadataCache:
         """Verify the store: return what is wrong with it, nothing where it is sound."""
         with self._database.reading():
             problems = self._database.problems()
-            values = self._columns.take(self._columns.rows, [BufferMetadata.machine_id, BufferMetadata.filepath])
+            rows = self._columns.match(BufferMetadata.filepath.is_not(None))
+            values = self._columns.take(rows, [BufferMetadata.machine_id, BufferMetadata.filepath])
             counts = Counter(zip(*values, strict=True))
         return problems + [f"{count} entries stand for {path}" for (_, path), count in counts.items() if count > 1]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
@@ -223,11 +224,17 @@ def _sync(writer: int) -> None:
 
 
 def _sync_folder(path: str) -> None:
-    """Wait until a new name in a folder is on the disk; Windows cannot open folders, and needs no such thing."""
-    if os.name == "nt":
+    """Wait until a new name in a folder is on the disk, where the system can be asked for it."""
+    if os.name == "nt":  # cannot open folders, and needs no such thing
         return
-    folder = os.open(path, os.O_RDONLY)
+    try:
+        folder = os.open(path, os.O_RDONLY)
+    except PermissionError:  # a parent that may be passed through and not read
+        return
     try:
         _sync(folder)
+    except UnsyncedError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # what network file systems say to folders
+            raise
     finally:
         os.close(folder)

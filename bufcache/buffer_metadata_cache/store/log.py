@@ -35,7 +35,7 @@ _HEADER = re.compile(
     rb'(\{"commit":(\d{1,15}),"bytes":(\d{1,15}),"previous":"([0-9a-f]{8})"),"checksum":"([0-9a-f]{8})"\}\n'
 )
 _BEGINNING = b'{"bufcache":"documents"'
-_MARK = b'\n{"commit":'
+_MARK = b'{"commit":'
 _LONGEST_LINE = 512
 _WINDOW = 1 << 20
 
@@ -134,13 +134,21 @@ class Log:
 
     def _commit_behind_damage(self, size: int) -> Commit | None:
         """Return the next commit that verifies, and note what lies before it as damage."""
-        position = self.end - 1
-        while (position := self._next_mark(position, size)) < size:
+        self._require_same_log()
+        position = self._next_mark(self.end, size)
+        while position < size:
             commit = self._commit_at(position, size)
             if commit is not None and commit.number > self._number:
                 self.damage.append(self._told(position, commit.number))
                 return commit
+            position = self._next_mark(position + 1, size)
         return None
+
+    def _require_same_log(self) -> None:
+        """Raise where another log was written over the one that was read: it must not be taken for a torn tail."""
+        found = _FIRST_LINE.match(self._files.read(NAME, 0, _LONGEST_LINE))
+        if found is None or int(found[3], 16) != self._salt:
+            raise CacheFormatError(f"{self._files}: {NAME} was replaced by another; open the cache again")
 
     def _told(self, position: int, number: int) -> str:
         if position == self.end:
@@ -148,12 +156,12 @@ class Log:
         return f"{NAME}: bytes {self.end} to {position} are damaged, {number - self._number - 1} commits are lost"
 
     def _next_mark(self, position: int, size: int) -> int:
-        """Return where the next header line may start behind a position; `size` where none does."""
+        """Return where the next header line may start from a position on; `size` where none does."""
         while position < size:
             window = self._files.read(NAME, position, _WINDOW)
             found = window.find(_MARK)
             if found >= 0:
-                return position + found + 1
+                return position + found
             if len(window) < _WINDOW:
                 break
             position += _WINDOW - len(_MARK)
