@@ -6,7 +6,6 @@ The names below are imported when they are first used, so that ``bufcache --help
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -68,6 +67,8 @@ _HOMES = ("bufcache.errors", "bufcache.buffer_parser", "bufcache.buffer_metadata
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
+        from importlib.metadata import version  # as slow to import as half of numpy
+
         return version("bufcache")
     if name in __all__:
         for home in _HOMES:

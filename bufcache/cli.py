@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import codecs
+import io
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +27,15 @@ if TYPE_CHECKING:
 CACHE_NAME = ".bufcache"
 CACHE_VARIABLE = "BUFCACHE"
 
-DONE, FINDINGS, USAGE, UNREADABLE = 0, 1, 2, 3
+DONE, FINDINGS, USAGE, UNREADABLE, INTERRUPTED = 0, 1, 2, 3, 130
 
+_NAMING_NOTHING = (
+    ExpressionError,
+    FileNotFoundError,
+    InvalidArgumentError,
+    IsADirectoryError,
+    NotADirectoryError,
+)
 _DEFAULT_COLUMNS = "process,channel,datamode,compression_frq,filepath"
 
 
@@ -35,34 +45,64 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 is done, 1 findings such as files that could not be read, 2 a usage error or an argument that names nothing,
     3 a cache that is locked or cannot be read.
     """
-    parsed = _parser().parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
-    _accept_any_file_name()
+    _accept_any_text()
+    with warnings.catch_warnings():
+        warnings.simplefilter("once")
+        warnings.showwarning = lambda message, *_: _tell(str(message))
+        try:
+            return _run(sys.argv[1:] if arguments is None else arguments)
+        except BrokenPipeError:
+            # The reader, such as head, has seen enough; what is still buffered must not raise at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return DONE
+        except KeyboardInterrupt:
+            _tell("interrupted; what was committed stays")
+            return INTERRUPTED
+        except (
+            FileNotFoundError,
+            NotADirectoryError,
+            IsADirectoryError,
+            ExpressionError,
+            InvalidArgumentError,
+        ) as error:
+            return _failed(error, USAGE)
+        except (CacheFormatError, CacheLockedError, OSError) as error:
+            return _failed(error, UNREADABLE)
+        except BufcacheError as error:
+            return _failed(error, FINDINGS)
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
+        parsed = _parser().parse_args(_joined(arguments))
         code: int = parsed.run(parsed)
-    except BrokenPipeError:
-        # The reader, such as head, has seen enough; what is still buffered must not raise at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
-    except (CacheFormatError, CacheLockedError, PermissionError) as error:
-        return _failed(error, UNREADABLE)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ExpressionError, InvalidArgumentError) as error:
-        return _failed(error, USAGE)
-    except BufcacheError as error:
-        return _failed(error, FINDINGS)
+    finally:
+        sys.stdout.flush()  # here, where a closed pipe or a full disk is still told
     return code
 
 
 def _failed(error: Exception, code: int) -> int:
-    message = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
-    print(f"bufcache: {message}", file=sys.stderr)
+    _tell(f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error))
     return code
 
 
-def _accept_any_file_name() -> None:
-    """Let names that are not UTF-8 through, byte for byte."""
+def _tell(message: str) -> None:
+    print(f"bufcache: {message}", file=sys.stderr)
+
+
+def _accept_any_text() -> None:
+    """Let names that are not UTF-8 through, byte for byte, and escape what an encoding does not have."""
+    codecs.register_error("bufcache", _encoded_somehow)
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="surrogateescape")
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="bufcache")
+
+
+def _encoded_somehow(error: UnicodeError) -> tuple[str | bytes, int]:
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(error)
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:
@@ -92,12 +132,17 @@ def _parser() -> argparse.ArgumentParser:
     find.add_argument(
         "expression",
         nargs="?",
+        default="",
         metavar="EXPRESSION",
         help="such as 'compression_frq == 8 and process > 100'; all without",
     )
-    find.add_argument("--sort", default="", metavar="FIELDS", help="fields to sort by, such as channel,-process")
+    find.add_argument(
+        "--sort", type=_names, default=[], metavar="FIELDS", help="fields to sort by, such as channel,-process"
+    )
     find.add_argument("--limit", type=_count, metavar="N", help="print at most so many files")
-    find.add_argument("-c", "--columns", metavar="FIELDS", help=f"fields to print (default: {_DEFAULT_COLUMNS})")
+    find.add_argument(
+        "-c", "--columns", type=_names, metavar="FIELDS", help=f"fields to print (default: {_DEFAULT_COLUMNS})"
+    )
     find.add_argument("--json", action="store_true", help="print a JSON array of objects")
     _add_cache(find)
 
@@ -173,14 +218,16 @@ def _sync(arguments: argparse.Namespace) -> int:
 
     for directory in arguments.directories:
         if not os.path.isdir(directory):
-            raise FileNotFoundError(f"{directory} does not exist or is no folder; nothing was synchronised")
-    path = _cache_path(arguments.cache) or CACHE_NAME
+            raise FileNotFoundError(f"{directory!r} does not exist or is no folder; nothing was synchronised")
+    path = os.path.abspath(_cache_path(arguments.cache) or CACHE_NAME)
+    if not arguments.quiet and not os.path.exists(path):
+        _tell(f"making the cache {path}")
     with BufferMetadataCache(path) as cache:
         report = cache.synchronize_directory(*arguments.directories, verbose=not arguments.quiet)
     for failure in report.failed:
-        print(f"bufcache: {failure.path}: {failure.error}", file=sys.stderr)
+        _tell(f"{failure.path}: {failure.error}")
     if not arguments.quiet:
-        print(f"{path}: {report}", file=sys.stderr)
+        _tell(f"{path}: {report}")
     return FINDINGS if report.failed else DONE
 
 
@@ -188,11 +235,11 @@ def _find(arguments: argparse.Namespace) -> int:
     from bufcache.buffer_metadata_cache import BufferMetadata, select
 
     query = select(BufferMetadata).limit(arguments.limit)
-    if arguments.expression:
+    if arguments.expression.strip():
         query = query.filter(arguments.expression)
-    for key in _names(arguments.sort):
+    for key in arguments.sort:
         query = _sorted(query, key)
-    columns = _names(arguments.columns or _DEFAULT_COLUMNS)
+    columns = arguments.columns or _names(_DEFAULT_COLUMNS)
     for name in columns:
         _check_field(name)
     with _open_to_read(arguments.cache) as cache:
@@ -224,7 +271,10 @@ def _check_field(name: str) -> None:
 
 
 def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise argparse.ArgumentTypeError("expected names of fields, separated by commas")
+    return names
 
 
 def _info(arguments: argparse.Namespace) -> int:

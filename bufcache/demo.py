@@ -17,6 +17,7 @@ from bufcache.testing import write_buffer
 _PROCESSES = 150
 _CHANNELS = 2
 _COMPRESSIONS = (4, 8)
+_MOST_LINES = 5
 _SHOWN = ("process", "channel", "compression_frq", "spec_count", "filename")
 
 
@@ -63,9 +64,12 @@ def run() -> None:
             _ask(cache)
             _change(project)
             _synchronise(cache, project, "read what has changed")
-            print(f"\nThe cache is sound: {cache.check() == []}")
+            with _step("verify the cache"):
+                problems = cache.check()
+            print(*problems or ["cache.check() finds nothing wrong"], sep="\n")
         with _step("open the cache again, as tomorrow"), BufferMetadataCache(cache_path) as cache:
-            print(f"{len(cache)} entries")
+            entries = len(cache)
+        print(f"{entries} entries")
 
 
 def _synchronise(cache: BufferMetadataCache, project: str, what: str) -> None:
@@ -76,13 +80,13 @@ def _synchronise(cache: BufferMetadataCache, project: str, what: str) -> None:
 
 def _ask(cache: BufferMetadataCache) -> None:
     wanted = select(BufferMetadata).filter(BufferMetadata.compression_frq == 8, BufferMetadata.process > 100)
-    with _step("select: compression_frq == 8 and process > 100, by process, the last first"):
-        found = cache.get_matching_metadata(wanted.order_by(BufferMetadata.process.desc()).limit(5))
+    with _step("select: compression_frq == 8 and process > 100, sorted by process, the last first"):
+        found = cache.get_matching_metadata(wanted.order_by(BufferMetadata.process.desc()))
     _print(found)
     with _step("template: all of process 71"):
         found = cache.get_matching_metadata(BufferMetadata(process=71))
     _print(found)
-    with _step("predicate: channel 1 of two parts, opened"):
+    with _step("predicate: channel 1 of two parts, and the data of the first file"):
         buffers = cache.get_matching_buffers(
             (BufferMetadata.channel == 1) & BufferMetadata.partnumber.in_(["Part 1", "Part 2"])
         )
@@ -101,12 +105,13 @@ def _change(project: str) -> None:
 
 
 def _print(found: list[BufferMetadata]) -> None:
-    print_table(_SHOWN, [[getattr(metadata, name) for name in _SHOWN] for metadata in found])
+    print_table(_SHOWN, [[getattr(metadata, name) for name in _SHOWN] for metadata in found[:_MOST_LINES]])
+    if len(found) > _MOST_LINES:
+        print(f"... and {len(found) - _MOST_LINES} more")
 
 
 @contextmanager
 def _step(what: str) -> Iterator[None]:
-    print(f"\n# {what}")
     began = time.perf_counter()
     yield
-    print(f"({(time.perf_counter() - began) * 1000:.1f} ms)")
+    print(f"\n# {what} ({(time.perf_counter() - began) * 1000:.1f} ms)")

@@ -23,10 +23,23 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
 
 
 def shown(value: object) -> str:
-    """Return a value as text: members of enumerations by name, None as a dash."""
+    """Return a value as text on one line: members of enumerations by name, None as a dash.
+
+    What cannot be printed is escaped, for it comes from files; bytes of file names that are not UTF-8 are let through.
+    """
     if value is None:
         return "-"
-    return value.name if isinstance(value, Enum) else str(value)
+    text = value.name if isinstance(value, Enum) else str(value)
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() or "\udc80" <= character <= "\udcff" else _escaped(character)
+        for character in text
+    )
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def print_json(objects: Sequence[dict[str, Any]]) -> None:

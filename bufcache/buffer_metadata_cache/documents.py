@@ -77,7 +77,7 @@ class Document:
     def from_row(cls, row: tuple[Any, ...]) -> Self:
         """Return the object with these values, one for each stored field in order."""
         instance = cls.__new__(cls)
-        instance.__dict__.update(zip(cls._names, row, strict=True))
+        instance.__dict__ = dict(zip(cls._names, row, strict=True))
         return instance
 
 

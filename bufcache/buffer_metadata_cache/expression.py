@@ -74,6 +74,8 @@ class _Reader:
                 warnings.simplefilter("ignore")  # of backslashes in texts: a pattern has them
                 tree = ast.parse(self._text, mode="eval")
         except SyntaxError as error:
+            if single := re.search("(?<![=<>!])=(?!=)", self._text):
+                self._fail("expected == to compare", single.start())
             self._fail(error.msg, (error.offset or 1) - 1)
         except (ValueError, RecursionError, MemoryError) as error:
             raise ExpressionError(f"the expression cannot be read: {error}") from None

@@ -171,6 +171,8 @@ _ESCAPE = re.compile("\0([0-9a-f]{4})")
 
 
 def _number(value: Any) -> int | float:
+    if type(value) is int or type(value) is float:  # the most by far
+        return value
     if isinstance(value, (int, np.integer, np.bool_)):
         return int(value)
     if isinstance(value, (float, np.floating)):

@@ -36,9 +36,9 @@ def read(path: str, buffer_class: type[Any]) -> Reading:
         after = fingerprint(path)
     except OSError as gone:
         return Reading(None, describe(gone))
-    document["file_size"] = before.size
+    document["file_size"], mtime_ns = before
     if after == before:
-        document["mtime_ns"] = before.mtime_ns
+        document["mtime_ns"] = mtime_ns
     return Reading(document, error, is_skipped)
 
 

@@ -47,4 +47,5 @@ class SyncReport:
             "skipped": self.skipped,
             "failed": len(self.failed),
         }
-        return ", ".join(f"{count} {name}" for name, count in counts.items()) + f" in {self.seconds:.2f} s"
+        told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        return f"{told or 'nothing found'} in {self.seconds:.2f} s"

@@ -12,14 +12,11 @@ from typing import NamedTuple
 
 from bufcache.errors import InvalidArgumentError
 
-_LOG_NAME = re.compile(r"documents-\d+\.jsonl")
+_is_log_name = re.compile(r"documents-\d+\.jsonl").fullmatch
 
 
-class Fingerprint(NamedTuple):
-    """What tells that a file was changed: compared for equality, never for order."""
-
-    size: int
-    mtime_ns: int
+Fingerprint = tuple[int, int]
+"""Size and modification time in ns of a file: compared for equality, never for order. A plain tuple is cheapest."""
 
 
 class Folder(NamedTuple):
@@ -57,18 +54,19 @@ def name_filter(glob_pattern: str, regex_pattern: str) -> Callable[[str], object
     glob_pattern = glob_pattern.removeprefix("**/")
     if "/" in glob_pattern:
         raise InvalidArgumentError(f"glob_pattern {glob_pattern!r} names folders; it is matched with file names")
-    is_globbed = re.compile(translate(os.path.normcase(glob_pattern))).match
+    ignores_case = re.IGNORECASE if os.path.normcase("A") == "a" else 0
+    is_globbed = re.compile(translate(glob_pattern), ignores_case).match
     try:
         is_matched = re.compile(regex_pattern).match
     except re.error as error:
         raise InvalidArgumentError(f"regex_pattern {regex_pattern!r} is no regular expression: {error}") from None
-    return lambda name: is_globbed(os.path.normcase(name)) and is_matched(name)
+    return lambda name: is_globbed(name) and is_matched(name)
 
 
 def fingerprint(path: str) -> Fingerprint | None:
     """Return the fingerprint of a regular file, following links; None for anything else."""
     found = os.stat(path)
-    return Fingerprint(found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
+    return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
 
 
 def walk(
@@ -88,28 +86,28 @@ def walk(
         except OSError as error:
             failures.append(Failure(path, describe(error)))
             continue
-        if any(_LOG_NAME.fullmatch(entry.name) for entry in entries):
-            continue
-        if recursive:
-            pending += sorted((entry.path for entry in entries if entry.is_dir(follow_symlinks=False)), reverse=True)
-        yield Folder(path, _files(entries, is_wanted, failures), is_empty=not entries)
+        files: dict[str, Fingerprint] = {}
+        below: list[str] = []
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                below.append(entry.path)
+            elif _is_log_name(entry.name):
+                break
+            elif is_wanted(entry.name) and (found := _fingerprint_of(entry, failures)):
+                files[entry.name] = found
+        else:
+            yield Folder(path, files, is_empty=not entries)
+            if recursive:
+                pending += sorted(below, reverse=True)
 
 
-def _files(
-    entries: list[os.DirEntry[str]], is_wanted: Callable[[str], object], failures: list[Failure]
-) -> dict[str, Fingerprint]:
-    files = {}
-    for entry in entries:
-        if not is_wanted(entry.name):
-            continue
-        try:
-            found = entry.stat()
-        except FileNotFoundError:
-            continue  # a dangling link, or gone since it was listed
-        except OSError as error:
-            if error.errno != errno.ELOOP:  # a link to itself leads nowhere, too
-                failures.append(Failure(entry.path, describe(error)))
-            continue
-        if stat.S_ISREG(found.st_mode):
-            files[entry.name] = Fingerprint(found.st_size, found.st_mtime_ns)
-    return files
+def _fingerprint_of(entry: os.DirEntry[str], failures: list[Failure]) -> Fingerprint | None:
+    try:
+        found = entry.stat()
+    except (FileNotFoundError, NotADirectoryError):  # a dangling link, or gone since it was listed
+        return None
+    except OSError as error:
+        if error.errno != errno.ELOOP:  # a link to itself leads nowhere, too
+            failures.append(Failure(entry.path, describe(error)))
+        return None
+    return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None

@@ -96,7 +96,9 @@ class Database:
         for commit in self._log.read_on():
             self._tables.apply(commit)
         for damage in self._log.damage[told:]:
-            warnings.warn(f"{self._files}: {damage}; synchronise to read the affected files again", stacklevel=5)
+            warnings.warn(
+                f"{self._files}: {damage}; their files are read again by the next synchronisation", stacklevel=5
+            )
 
     def table(self, name: str) -> Columns:
         """Return the documents of a table; empty where it has none."""

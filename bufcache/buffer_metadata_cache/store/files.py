@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -152,6 +151,8 @@ class Folder:
             self._lock.release()
 
     def _sign(self) -> None:
+        import socket
+
         with open(self._of(OWNER), "wb") as file:
             file.write(orjson.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
 
