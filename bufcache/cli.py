@@ -52,9 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return _run(sys.argv[1:] if arguments is None else arguments)
         except BrokenPipeError:
-            # The reader, such as head, has seen enough; what is still buffered must not raise at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return DONE
+            return DONE  # the reader, such as head, has seen enough
         except KeyboardInterrupt:
             _tell("interrupted; what was committed stays")
             return INTERRUPTED
@@ -77,8 +75,17 @@ def _run(arguments: Sequence[str]) -> int:
         parsed = _parser().parse_args(_joined(arguments))
         code: int = parsed.run(parsed)
     finally:
-        sys.stdout.flush()  # here, where a closed pipe or a full disk is still told
+        _flush()
     return code
+
+
+def _flush() -> None:
+    """Write what is buffered while a closed pipe or a full disk can still be told; what is left is given up."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
 
 
 def _failed(error: Exception, code: int) -> int:

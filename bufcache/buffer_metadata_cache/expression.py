@@ -76,7 +76,7 @@ class _Reader:
         except SyntaxError as error:
             if single := re.search("(?<![=<>!])=(?!=)", self._text):
                 self._fail("expected == to compare", single.start())
-            self._fail(error.msg, (error.offset or 1) - 1)
+            self._fail(error.msg, error.offset - 1 if error.offset else len(self._text))
         except (ValueError, RecursionError, MemoryError) as error:
             raise ExpressionError(f"the expression cannot be read: {error}") from None
         self._refuse_comments()
