@@ -488,6 +488,15 @@ def test_problem_of_another_log(place, table, document):
     assert len(database.problems()) > 0
 
 
+def test_problem_of_a_wrong_column(place):
+    """It is told when a column is not what the documents say."""
+    database = open_database(place.files())
+    insert(database, {"number": 1})
+    database.table(NOTES).column(Note.number).array[0] = 2
+    [problem] = database.problems()
+    assert "number" in problem
+
+
 def test_problem_of_missing_documents(place):
     """It is told when the documents that are held are not those in the log."""
     database, other = open_database(place.files()), InMemory()

@@ -167,6 +167,7 @@ CHANGING = {
     "remove": [lambda db: db.remove(where("number") == 2)],
     "remove none": [lambda db: db.remove(where("number") == 9)],
     "remove by ids": [lambda db: db.remove(doc_ids=[1, 9, 3])],
+    "remove an id twice": [lambda db: db.remove(doc_ids=[2, 2])],
     "remove nothing in particular": [lambda db: db.remove()],
     "remove the last and insert": [lambda db: db.remove(doc_ids=[5]), lambda db: db.insert({})],
     "remove, and put back": [lambda db: db.remove(doc_ids=[2]), lambda db: db.insert(Document({}, doc_id=2))],
@@ -305,9 +306,11 @@ def test_an_id_is_given_once(db, place, table):
 
 
 def test_an_id_that_was_named_counts(db):
-    """After a document with an id of its own, in whatever call, the next id is larger."""
+    """The id that a document came with is given to no other one, in the same call as little as later."""
     assert db.insert_multiple([Document({}, doc_id=5), {}]) == [5, 1]
     assert db.insert({}) == 6
+    assert db.insert_multiple([Document({}, doc_id=7), {}, Document({}, doc_id=9), {}]) == [7, 8, 9, 10]
+    assert len(db) == 7
 
 
 @pytest.mark.parametrize("doc_id", ["9", 1.5, None, 2**63, True])

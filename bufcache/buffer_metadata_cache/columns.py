@@ -285,6 +285,11 @@ class Columns:
         """The ids of all documents, in order."""
         return self.ids_of(self.rows)
 
+    @property
+    def places(self) -> NDArray[np.int64]:
+        """Where the documents stand in the log, in order of their ids."""
+        return self._places[self.rows]
+
     def place(self, id: int) -> Place:
         """Return where a document stands in the log; KeyError where there is none."""
         return Place(*self._places[self._row_of[id]].tolist())

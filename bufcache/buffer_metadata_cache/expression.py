@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import io
 import re
 import tokenize
@@ -126,6 +127,10 @@ class _Reader:
         if method not in _METHODS:
             self._fail(f"unknown method {method!r}{nearest(method, _METHODS)}", node)
         values = [self._value(argument) for argument in node.args]
+        try:
+            inspect.signature(getattr(Field, method)).bind(None, *values)
+        except TypeError as error:
+            self._fail(f"{method}(): {error}", node)
         return self._asked(node.func.value, lambda field, _: getattr(field, method)(*values), None)
 
     def _asked(self, name: ast.Name, ask: Callable[[Field[Any], Any], Predicate], value: Any) -> Predicate:
@@ -154,4 +159,5 @@ class _Reader:
     def _fail(self, message: str, place: ast.expr | int) -> NoReturn:
         """Raise the error with the text and a mark under the place: a node, or a number of characters."""
         column = place if isinstance(place, int) else len(self._text.encode()[: place.col_offset].decode())
-        raise ExpressionError(f"{message}\n  {self._text}\n  {' ' * column}^") from None
+        margin = re.sub("[^\t]", " ", self._text[:column])
+        raise ExpressionError(f"{message}\n  {self._text}\n  {margin}^") from None

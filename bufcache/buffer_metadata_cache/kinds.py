@@ -189,7 +189,8 @@ def _is_exact(number: int) -> bool:
 
 
 def _whole(number: Any) -> Any:
-    return int(number) if isinstance(number, float) and number.is_integer() else number
+    """Return a whole number as an int where a float is exact; larger ones stay what they are, an estimate."""
+    return int(number) if isinstance(number, float) and number.is_integer() and abs(number) < 2**53 else number
 
 
 def _typed(value: object) -> str:

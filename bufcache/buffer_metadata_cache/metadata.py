@@ -9,7 +9,6 @@ from bufcache.buffer_metadata_cache.documents import Document
 from bufcache.buffer_metadata_cache.kinds import Float, Integer, Member, Number, PathText, Text
 from bufcache.buffer_metadata_cache.query import Field, JoinedPath
 from bufcache.buffer_parser.layout import ADCTYPE, DATAKIND, DATAMODE, DATATYPE
-from bufcache.errors import MissingHeaderError
 
 _NOT_OF_THE_BUFFER = frozenset({"id", "directory_path", "filename"})
 
@@ -104,7 +103,7 @@ class BufferMetadata(Document):
         for name in _OF_THE_BUFFER:
             try:
                 values[name] = getattr(buffer, name)
-            except (AttributeError, MissingHeaderError):
+            except (AttributeError, KeyError):
                 continue
         return metadata
 

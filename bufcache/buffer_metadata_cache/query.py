@@ -53,8 +53,8 @@ class Predicate(_Comparable, ABC):
     def evaluate(self, document: Document) -> bool | None:
         """Return whether it is true of a document, None where that is unknown."""
 
-    def __call__(self, document: Document) -> bool:
-        return self.evaluate(document) is True
+    def __call__(self, value: Mapping[Any, Any]) -> bool:
+        return self.evaluate(value) is True
 
     def is_cacheable(self) -> bool:
         """Tell TinyDB that results must not be kept: another process may change the documents."""

@@ -48,8 +48,6 @@ def _open(path: str, buffer_class: type[Any]) -> tuple[dict[str, Any], str | Non
     try:
         with buffer_class(path) as buffer:
             return _document(path, BufferMetadata.buffer_to_metadata(buffer)), None, False
-    except FileNotFoundError:
-        raise
     except InvalidFileError as error:
         is_skipped = not is_buffer_file(path)
         reason = describe(error)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 from zlib import crc32
 
+import numpy as np
 import orjson
 
 from bufcache.buffer_metadata_cache.columns import Change, Columns, Place
@@ -142,6 +143,8 @@ class Database:
                 raise ClosedError(f"{self._files}: the cache is closed")
             if self._is_read_only:
                 raise BufcacheError(f"{self._files}: the cache was opened with read_only=True")
+            if self._depth:
+                raise InvalidArgumentError(f"{self._files}: a change was begun inside a query")
             with self._files.locked(self._lock_timeout), self.reading():
                 self._is_writing = True
                 try:
@@ -191,7 +194,7 @@ class Database:
     def _differences(self, name: str, tables: Tables) -> Iterator[str]:
         fields = self._schemas.get(name, {})
         held, read = self.table(name), tables.get(name, Columns(fields))
-        if held.ids != read.ids:
+        if held.ids != read.ids or not np.array_equal(held.places, read.places):
             yield f"{name}: the documents in memory are not those in the log"
             return
         for id in read.ids if fields else ():
@@ -228,17 +231,21 @@ def _parsed(line: bytes) -> Edit:
     """Return what a document line says."""
     try:
         match orjson.loads(line):
-            case [str(table), int(id)]:
+            case [str(table), id] if _is_id(id):
                 return Edit(table, id, None)
-            case [str(table), int(id), dict(document)]:
+            case [str(table), id, dict(document)] if _is_id(id):
                 return Edit(table, id, document)
     except orjson.JSONDecodeError:
         pass
     raise CacheFormatError(f"{NAME} has a line that verifies and is no document: {line[:80]!r}")
 
 
+def _is_id(id: object) -> bool:
+    return type(id) is int and -(2**63) <= id < 2**63
+
+
 def _line(edit: Edit) -> bytes:
-    if type(edit.id) is not int or not -(2**63) <= edit.id < 2**63:
+    if not _is_id(edit.id):
         raise InvalidArgumentError(f"the id of a document is {edit.id!r}; expected an integer of 64 bits")
     try:
         return encode(*edit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -83,6 +84,8 @@ class Folder:
             found = os.stat(self._of(name))
         except FileNotFoundError:
             return 0
+        if not stat.S_ISREG(found.st_mode):
+            raise CacheFormatError(f"{self._path}: {name} is no file; it was left untouched")
         if name in self._readers and not os.path.samestat(found, os.fstat(self._readers[name])):
             raise CacheFormatError(f"{self._path}: {name} was replaced by another; open the cache again")
         return found.st_size

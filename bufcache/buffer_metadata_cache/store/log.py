@@ -35,7 +35,6 @@ _HEADER = re.compile(
     rb'(\{"commit":(\d{1,15}),"bytes":(\d{1,15}),"previous":"([0-9a-f]{8})"),"checksum":"([0-9a-f]{8})"\}\n'
 )
 _BEGINNING = b'{"bufcache":"documents"'
-_MARK = b'{"commit":'
 _LONGEST_LINE = 512
 _WINDOW = 1 << 20
 
@@ -109,7 +108,7 @@ class Log:
     def _is_torn_beginning(self, start: bytes, size: int) -> bool:
         """Tell whether a crash left this of a log that was being made: a part of its first line, or zeros."""
         if not any(start):
-            return not any(self._files.read(NAME, 0, size)) if size else True
+            return size <= _LONGEST_LINE
         is_part = b"\n" not in start and len(start) < _LONGEST_LINE
         return is_part and _BEGINNING.startswith(start[: len(_BEGINNING)])
 
@@ -135,13 +134,16 @@ class Log:
     def _commit_behind_damage(self, size: int) -> Commit | None:
         """Return the next commit that verifies, and note what lies before it as damage."""
         self._require_same_log()
-        position = self._next_mark(self.end, size)
-        while position < size:
+        for position in self._header_positions(self.end, size):
             commit = self._commit_at(position, size)
-            if commit is not None and commit.number > self._number:
-                self.damage.append(self._told(position, commit.number))
-                return commit
-            position = self._next_mark(position + 1, size)
+            if commit is None or commit.number <= self._number:
+                continue
+            # What did not verify a moment ago may have been replaced by a writer while this was looked for.
+            at_the_end = self._commit_at(self.end, self._files.size(NAME))
+            if at_the_end is not None and at_the_end.is_chained:
+                return at_the_end
+            self.damage.append(self._told(position, commit.number))
+            return commit
         return None
 
     def _require_same_log(self) -> None:
@@ -155,17 +157,14 @@ class Log:
             return f"{NAME}: commit {number} at byte {position} does not follow commit {self._number}"
         return f"{NAME}: bytes {self.end} to {position} are damaged, {number - self._number - 1} commits are lost"
 
-    def _next_mark(self, position: int, size: int) -> int:
-        """Return where the next header line may start from a position on; `size` where none does."""
+    def _header_positions(self, position: int, size: int) -> Iterator[int]:
+        """Give the places from a position on where a header line stands."""
         while position < size:
             window = self._files.read(NAME, position, _WINDOW)
-            found = window.find(_MARK)
-            if found >= 0:
-                return position + found
+            yield from (position + found.start() for found in _HEADER.finditer(window))
             if len(window) < _WINDOW:
-                break
-            position += _WINDOW - len(_MARK)
-        return size
+                return
+            position += _WINDOW - _LONGEST_LINE
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
@@ -197,7 +196,7 @@ class Log:
             )
         with self._poisoning():
             if self._files.size(NAME) > self.end:
-                # Readers are not harmed: they do not take over what does not verify.
+                # Under the lock this is no commit in the making; readers do not take over what does not verify.
                 self._files.cut(NAME, self.end)
             if self.end == 0:
                 line, checksum = _first_line(os.urandom(8))

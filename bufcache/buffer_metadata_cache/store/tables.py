@@ -41,7 +41,8 @@ class LogStorage(Storage):
             edits: list[Edit] = []
             for name in {*self.database.table_names(), *data}:
                 overlay = Overlay(self.database, name)
-                overlay.replace({int(id): dict(document) for id, document in data.get(name, {}).items()})
+                overlay.clear()
+                overlay.update({int(id): dict(document) for id, document in data.get(name, {}).items()})
                 edits += overlay.edits()
             self.database.commit(edits)
 
@@ -74,56 +75,50 @@ class Overlay(MutableMapping[int, dict[str, Any]]):
 
     def __init__(self, database: Database, table: str) -> None:
         self._database, self._table = database, table
-        self._ids = dict.fromkeys(database.table(table).ids)
-        self._touched: dict[int, dict[str, Any]] = {}
+        self._stored = database.table(table)
+        self._touched: dict[int, dict[str, Any] | None] = {}  # None where it was removed
         self._next_id = database.next_id(table)
 
     def new_id(self) -> int:
         """Return an id that no document has or had."""
-        while self._next_id in self._ids:
+        while self._next_id in self:
             self._next_id += 1
         self._next_id += 1
         return self._next_id - 1
 
     def __getitem__(self, id: int) -> dict[str, Any]:
-        if id not in self._ids:
-            raise KeyError(id)
-        if id not in self._touched:
+        if id not in self._touched and id in self._stored:
             self._touched[id] = self._database.document(self._table, id)
-        return self._touched[id]
+        document = self._touched.get(id)
+        if document is None:
+            raise KeyError(id)
+        return document
 
     def __setitem__(self, id: int, document: dict[str, Any]) -> None:
-        self._ids[id] = None
         self._touched[id] = document
 
     def __delitem__(self, id: int) -> None:
-        del self._ids[id]
-        self._touched.pop(id, None)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._ids)
-
-    def __len__(self) -> int:
-        return len(self._ids)
+        if id not in self:
+            raise KeyError(id)
+        self._touched[id] = None
 
     def __contains__(self, id: object) -> bool:
-        return id in self._ids
+        return self._touched[id] is not None if id in self._touched else id in self._stored
 
-    def clear(self) -> None:
-        self._ids.clear()
-        self._touched.clear()
+    def __iter__(self) -> Iterator[int]:
+        yield from (id for id in self._stored.ids if id in self)
+        yield from (id for id in list(self._touched) if id in self and id not in self._stored)
 
-    def replace(self, documents: Mapping[int, dict[str, Any]]) -> None:
-        """Make these all documents of the table."""
-        self._ids = dict.fromkeys(documents)
-        self._touched = dict(documents)
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
     def edits(self) -> list[Edit]:
         """Return what differs from the database."""
-        stored = self._database.table(self._table)
-        removed = [Edit(self._table, id, None) for id in stored.ids if id not in self._ids]
-        changed = [Edit(self._table, id, document) for id, document in self._touched.items()]
-        return removed + [edit for edit in changed if not self._database.holds(edit)]
+        edits = (Edit(self._table, id, document) for id, document in self._touched.items())
+        return [edit for edit in edits if not self._is_stored(edit)]
+
+    def _is_stored(self, edit: Edit) -> bool:
+        return edit.id not in self._stored if edit.document is None else self._database.holds(edit)
 
 
 class DocumentTable(Table):
@@ -151,15 +146,33 @@ class DocumentTable(Table):
 
     def search(self, cond: QueryLike) -> list[Document]:
         with self._database.reading():
-            if not (isinstance(cond, Predicate) and self._database.has_fields(self.name)):
-                return super().search(cond)
-            columns = self._database.table(self.name)
-            ids = columns.ids_of(columns.match(cond))
-            return [self.document_class(self._database.document(self.name, id), id) for id in ids]
+            ids = self._matching(cond)
+            return super().search(cond) if ids is None else [self._document(id) for id in ids]
 
-    def get(self, *args: Any, **kwargs: Any) -> Any:
+    def get(self, cond: QueryLike | None = None, doc_id: int | None = None, doc_ids: list[int] | None = None) -> Any:
         with self._database.reading():
-            return super().get(*args, **kwargs)
+            ids = self._matching(cond) if doc_id is None and doc_ids is None else None
+            if ids is None:
+                return super().get(cond, doc_id, doc_ids)  # type: ignore[arg-type]  # its overloads are stricter
+            return self._document(ids[0]) if ids else None
+
+    def update(self, fields: Any, cond: QueryLike | None = None, doc_ids: Iterable[int] | None = None) -> list[int]:
+        with self._database.writing():
+            return super().update(fields, cond, self._matching(cond) if doc_ids is None else doc_ids)
+
+    def remove(self, cond: QueryLike | None = None, doc_ids: Iterable[int] | None = None) -> list[int]:
+        with self._database.writing():
+            return super().remove(cond, self._matching(cond) if doc_ids is None else doc_ids)
+
+    def _matching(self, cond: QueryLike | None) -> list[int] | None:
+        """Return the ids that match, from the columns; None where the documents have to be asked."""
+        if not (isinstance(cond, Predicate) and self._database.has_fields(self.name)):
+            return None
+        columns = self._database.table(self.name)
+        return columns.ids_of(columns.match(cond))
+
+    def _document(self, id: int) -> Document:
+        return self.document_class(self._database.document(self.name, id), id)
 
     def __iter__(self) -> Iterator[Document]:
         with self._database.reading():
