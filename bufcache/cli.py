@@ -43,11 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
     0 is done, 1 findings such as files that could not be read, 2 a usage error or an argument that names nothing,
-    3 a cache that is locked or cannot be read.
+    3 a cache that is locked or cannot be read, 130 interrupted.
     """
     _accept_any_text()
     with warnings.catch_warnings():
-        warnings.simplefilter("once")
+        warnings.simplefilter("once", UserWarning)
         warnings.showwarning = lambda message, *_: _tell(str(message))
         try:
             return _run(sys.argv[1:] if arguments is None else arguments)
@@ -56,13 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             _tell("interrupted; what was committed stays")
             return INTERRUPTED
-        except (
-            FileNotFoundError,
-            NotADirectoryError,
-            IsADirectoryError,
-            ExpressionError,
-            InvalidArgumentError,
-        ) as error:
+        except _NAMING_NOTHING as error:
             return _failed(error, USAGE)
         except (CacheFormatError, CacheLockedError, OSError) as error:
             return _failed(error, UNREADABLE)
@@ -81,6 +75,8 @@ def _run(arguments: Sequence[str]) -> int:
 
 def _flush() -> None:
     """Write what is buffered while a closed pipe or a full disk can still be told; what is left is given up."""
+    if sys.stdout is None:  # started without one
+        return
     try:
         sys.stdout.flush()
     except OSError:

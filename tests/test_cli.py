@@ -14,6 +14,7 @@ from samples import set_time, write_broken, write_other, write_sample, write_sam
 
 from bufcache import BufferMetadata as BM
 from bufcache import BufferMetadataCache, __version__
+from bufcache.buffer_parser import Buffer
 from bufcache.cli import main
 
 
@@ -78,11 +79,14 @@ def test_sync_makes_a_cache_and_reports(run, project, tmp_path):
     write_samples(project, 3)
     result = run("sync", "project")
     assert (result.code, result.out) == (0, "")
+    assert f"making the cache {tmp_path / '.bufcache'}\n" in result.err
     assert "3/3" in result.err
-    assert re.search(r"\.bufcache: 3 added.* in \d+\.\d\d s\n$", result.err)
+    assert re.search(r"\.bufcache: 3 added in \d+\.\d\d s\n$", result.err)
     with BufferMetadataCache(tmp_path / ".bufcache") as cache:
         assert len(cache) == 3
-    assert "3 unchanged" in run("sync", project).err
+    again = run("sync", project).err
+    assert "3 unchanged" in again
+    assert "making" not in again
 
 
 def test_sync_may_be_quiet(run, project):
@@ -130,6 +134,35 @@ def test_sync_of_a_missing_folder(run, project, tmp_path, missing):
         assert (result.code, result.out) == (2, "")
         assert re.match(f"bufcache: '{missing}' .*no folder", result.err)
     assert os.listdir(tmp_path) == ["project"]
+
+
+def test_sync_may_be_interrupted(run, project, monkeypatch):
+    """Ctrl-C ends a synchronisation with a line and exit code 130, and the next one goes on."""
+
+    def interrupt(buffer):
+        raise KeyboardInterrupt
+
+    write_samples(project, 3)
+    with monkeypatch.context() as patched:
+        patched.setattr(Buffer, "__enter__", interrupt)
+        result = run("sync", "-q", project)
+    assert result == (130, "", "bufcache: interrupted; what was committed stays\n")
+    assert "3 added" in run("sync", project).err
+
+
+def test_warnings_are_told_once_in_a_line(synced, project, tmp_path):
+    """What the package warns of is a line on stderr, without a place in its code, and no failure."""
+    write_sample(project, 9)
+    synced("sync", "-q", project)
+    [log] = (tmp_path / ".bufcache").glob("documents-*.jsonl")
+    content = bytearray(log.read_bytes())
+    content[len(content) // 2] ^= 1  # in the first of two commits
+    log.write_bytes(content)
+    result = synced("find", "-c", "process")
+    assert (result.code, result.out) == (0, "9\n")
+    assert re.fullmatch(rf"bufcache: .*{re.escape(log.name)}.* damaged.*\n", result.err)
+    assert "6 added, 1 unchanged, 1 failed" in synced("sync", project).err
+    assert len(synced("find", "-c", "id").lines) == 8
 
 
 # -- where the cache is -------------------------------------------------------------------------------------------
@@ -232,6 +265,7 @@ def test_find_prints_a_table(synced, project):
         (["--sort", "process", "--limit", "1"], ["- -"]),
         (["--sort", "-process", "--limit", "1"], ["3 1"]),
         (["--limit", "0"], []),
+        ([" ", "--limit", "1"], ["1 1"]),
         (["process == 99"], []),
         (["directory_path.below('project') and channel == 2"], ["1 2", "2 2", "3 2"]),
     ],
@@ -280,6 +314,7 @@ def test_every_field_is_a_column(synced):
         (["proces > 1"], "process"),
         (["process >"], "process >"),
         (["process == 'one'"], "expected a number"),
+        (["process = 1"], "=="),
         (["--sort", "-proces"], "process"),
         (["--sort", "process,chanel"], "channel"),
         (["-c", "file_path"], "filepath"),
@@ -304,6 +339,8 @@ def test_find_names_what_it_does_not_understand(synced, arguments, message):
         ["find", "--limit", "-1"],
         ["find", "--limit", "many"],
         ["find", "--sort"],
+        ["find", "--sort", ""],
+        ["find", "-c", ","],
         ["find", "process == 1", "channel == 1"],
         ["sync", "--fast", "x"],
     ],

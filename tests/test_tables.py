@@ -1,6 +1,7 @@
 """The tables of TinyDB over our storage: they do what TinyDB does in memory, and keep it."""
 
 from types import MappingProxyType
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
@@ -382,6 +383,25 @@ def test_a_change_is_one_commit(db, place):
     for number, call in enumerate(calls, 1):
         call()
         assert place.read_log().count(b'{"commit":') == number
+
+
+def test_what_a_change_reads(place, monkeypatch):
+    """A change reads the documents that it has to look at, and no others."""
+    files = place.files()
+    notes = DocumentDB(open_database(files), storage=LogStorage).table(NOTES)
+    notes.insert_multiple({"number": number} for number in range(100))
+    monkeypatch.setattr(files, "read", Mock(wraps=files.read))
+    notes.insert({"number": 100})
+    notes.remove(doc_ids=[9])
+    assert files.read.call_count == 0
+    notes.update({"text": "a"}, doc_ids=[7])
+    notes.update({"text": "b"}, Note.number == 7)
+    notes.remove(Note.number == 7)
+    assert files.read.call_count < 8
+    files.read.reset_mock()
+    notes.truncate()
+    assert files.read.call_count == 0
+    assert state(opened(place)) == {}
 
 
 def test_results_are_the_callers(db):

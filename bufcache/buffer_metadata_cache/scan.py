@@ -82,14 +82,14 @@ def walk(
         path = pending.pop()
         try:
             with os.scandir(path) as listing:
-                entries = list(listing)
+                entries = [(entry, entry.is_dir(follow_symlinks=False)) for entry in listing]
         except OSError as error:
             failures.append(Failure(path, describe(error)))
             continue
         files: dict[str, Fingerprint] = {}
         below: list[str] = []
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
+        for entry, is_folder in entries:
+            if is_folder:
                 below.append(entry.path)
             elif _is_log_name(entry.name):
                 break

@@ -112,6 +112,9 @@ class Overlay(MutableMapping[int, dict[str, Any]]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
+    def clear(self) -> None:
+        self._touched = dict.fromkeys(self._stored.ids)
+
     def edits(self) -> list[Edit]:
         """Return what differs from the database."""
         edits = (Edit(self._table, id, document) for id, document in self._touched.items())
