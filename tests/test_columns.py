@@ -25,7 +25,7 @@ from bufcache.buffer_metadata_cache import and_, or_
 from bufcache.buffer_metadata_cache.columns import Change, Columns, Place, fit
 from bufcache.buffer_metadata_cache.documents import Document
 from bufcache.buffer_metadata_cache.kinds import Integer
-from bufcache.buffer_metadata_cache.query import OPERATORS, Field, Order
+from bufcache.buffer_metadata_cache.query import OPERATORS, Field, Order, Predicate
 
 Documents = dict[int, dict[str, Any]]
 
@@ -63,12 +63,32 @@ def test_columns_answer_as_the_documents_one_by_one(data):
 
 @given(st.data())
 def test_columns_sort_as_python_does(data):
-    """Any keys sort what was found as Python's stable sort does, None first ascending unless said otherwise."""
+    """After each commit any keys sort what is found as Python's stable sort does, None first ascending."""
     names = data.draw(few_names())
-    columns, documents = play(data.draw(histories(names)))
-    predicate, order = data.draw(predicates(names) | st.just(and_())), data.draw(orders(names))
-    found = [id for id, document in documents.items() if predicate(document)]
-    assert columns.ids_of(columns.sort(columns.match(predicate), order)) == sorted_ids(documents, found, order)
+    history, predicate = data.draw(histories(names)), data.draw(predicates(names) | st.just(and_()))
+    order = data.draw(orders(names))
+    columns = Columns(FIELDS)
+    for number, commit in enumerate(history, 1):
+        columns.apply(commit)
+        _, documents = play(history[:number])
+        found = [id for id, document in documents.items() if predicate(document)]
+        assert columns.ids_of(columns.sort(columns.match(predicate), order)) == sorted_ids(documents, found, order)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("process", [-(2**63), -1, 0, 1, 2**63 - 1]),
+        ("project_id", [0, 1, 2**63 - 1, 2**63, 2**64 - 1]),
+        ("spec_duration", [-1e308, -5e-324, 0.0, 2.0**53, 1e308]),
+        ("partnumber", ["", "A", "a", "\uffff", "\U0001f600"]),
+    ],
+)
+def test_extremes_sort_both_ways(name, values):
+    """The smallest and the largest values sort where they belong, ascending and descending."""
+    columns, field = columns_of(*({name: values[place]} for place in (3, 0, 4, 2, 1)), {}), FIELDS[name]
+    for key, expected in ((field.asc(), [None, *values]), (field.desc(), [*values[::-1], None])):
+        assert columns.take(columns.sort(columns.rows, [key]), [field]) == [expected]
 
 
 @given(st.data())
@@ -217,3 +237,16 @@ def test_long_chains_are_answered():
     assert columns.ids_of(columns.match(question)) == [1]
     assert question({"process": 2999})
     assert question == or_(*(BM.process == number for number in range(3000)))
+
+
+class Foreign(Predicate):
+    """A predicate that columns do not know."""
+
+    def evaluate(self, document):
+        return True
+
+
+def test_a_predicate_of_another_kind_is_refused():
+    """Columns answer no predicate that is not built from fields."""
+    with pytest.raises(TypeError, match="expected a predicate over fields"):
+        columns_of({}).match(Foreign())

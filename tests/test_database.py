@@ -697,6 +697,6 @@ class StoreOnDisk(Store):
 
 
 TestStore = Store.TestCase
-TestStore.settings = settings(stateful_step_count=30)
+TestStore.settings = settings(stateful_step_count=20)
 TestStoreOnDisk = StoreOnDisk.TestCase
-TestStoreOnDisk.settings = settings(max_examples=settings().max_examples // 3, stateful_step_count=20)
+TestStoreOnDisk.settings = settings(max_examples=settings().max_examples // 5, stateful_step_count=20)

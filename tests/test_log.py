@@ -157,6 +157,25 @@ def test_a_tail_that_becomes_whole(place):
     assert [commit.lines.splitlines() for commit in log.read_on()] == [COMMITS[-1]]
 
 
+def test_a_tail_that_is_cut_while_it_is_read(place):
+    """Where a writer puts a commit in the place of a torn tail at which a reader looks, that is no damage."""
+    *whole, last = written(*COMMITS)
+    place.write_log(b"".join(whole) + last[:-1] + bytes(500))
+    end = len(b"".join(whole))
+    writers = [writer(place)]
+
+    class Overtaken(Wrapped):
+        def read(self, name, offset, length):
+            found = self._files.read(name, offset, length)
+            if offset == end and writers:
+                writers.pop().append(COMMITS[0])
+            return found
+
+    log = Log(Overtaken(place.files()))
+    commits = [commit.lines.splitlines() for commit in log.read_on()]
+    assert (commits, log.damage, writers) == ([*COMMITS[:-1], COMMITS[0]], [], [])
+
+
 def test_torn_creation(place):
     """A log of which only a part of the first line, or zeros, came to the disk is empty, and is begun anew."""
     first_line = written(COMMITS[0])[0]
@@ -392,14 +411,18 @@ def test_log_that_was_made_anew(place):
     assert place.read_log() == other
 
 
-class Unsynced:
-    """Files whose disk never confirms a write."""
+class Wrapped:
+    """Files of which a subclass changes something."""
 
     def __init__(self, files):
         self._files = files
 
     def __getattr__(self, name):
         return getattr(self._files, name)
+
+
+class Unsynced(Wrapped):
+    """Files whose disk never confirms a write."""
 
     def append(self, name, data):
         self._files.append(name, data)

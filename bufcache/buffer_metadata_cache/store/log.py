@@ -15,6 +15,7 @@ commit before, so that commits cannot be dropped or swapped unnoticed.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,8 @@ import orjson
 
 from bufcache.buffer_metadata_cache.store.files import Files, UnsyncedError
 from bufcache.errors import BufcacheError, CacheFormatError
+
+_logger = logging.getLogger(__name__)
 
 FORMAT = 1
 NAME = "documents-1.jsonl"
@@ -197,6 +200,9 @@ class Log:
         with self._poisoning():
             if self._files.size(NAME) > self.end:
                 # Under the lock this is no commit in the making; readers do not take over what does not verify.
+                _logger.warning(
+                    "%s: %s is cut at byte %d: what follows is no whole commit", self._files, NAME, self.end
+                )
                 self._files.cut(NAME, self.end)
             if self.end == 0:
                 line, checksum = _first_line(os.urandom(8))
