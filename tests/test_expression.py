@@ -175,7 +175,7 @@ def test_an_error_points_at_its_place(text, message, place):
     assert mark == " " * shown.index(place) + "^"
 
 
-@pytest.mark.parametrize("text", ["process ==", "process == 1 and", "not"])
+@pytest.mark.parametrize("text", ["process ==", "process == 1 and", "not", "partnumber == 'a=b' and"])
 def test_an_error_points_behind_a_text_that_just_ends(text):
     """Where something is missing at the end, the mark stands behind the text."""
     with pytest.raises(ExpressionError, match="invalid syntax") as raised:
