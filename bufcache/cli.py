@@ -18,8 +18,8 @@ from bufcache.errors import (
     CacheLockedError,
     ExpressionError,
     InvalidArgumentError,
-    nearest,
 )
+from bufcache.names import nearest
 
 if TYPE_CHECKING:
     from bufcache.buffer_metadata_cache import BufferMetadata, BufferMetadataCache, Select
@@ -112,7 +112,7 @@ def _joined(arguments: Sequence[str]) -> list[str]:
     """Join ``--sort -process`` to one argument: argparse takes the second for an option."""
     joined: list[str] = []
     for argument in arguments:
-        if joined and joined[-1] == "--sort":
+        if joined and joined[-1] == "--sort" and not argument.startswith("--"):
             joined[-1] = f"--sort={argument}"
         else:
             joined.append(argument)
@@ -128,14 +128,14 @@ def _parser() -> argparse.ArgumentParser:
     sync.add_argument(
         "directories", nargs="+", metavar="DIR", help="a folder of buffer files, searched with those below"
     )
-    sync.add_argument("-q", "--quiet", action="store_true", help="show no progress and no report")
+    sync.add_argument("--delete-stale", action="store_true", help="remove the entries of files that are gone")
+    sync.add_argument("-q", "--quiet", action="store_true", help="show nothing but failures")
     _add_cache(sync)
 
     find = _command(commands, "find", _find, "list the files that match an expression")
     find.add_argument(
         "expression",
-        nargs="?",
-        default="",
+        nargs="*",
         metavar="EXPRESSION",
         help="such as 'compression_frq == 8 and process > 100'; all without",
     )
@@ -226,7 +226,9 @@ def _sync(arguments: argparse.Namespace) -> int:
     if not arguments.quiet and not os.path.exists(path):
         _tell(f"making the cache {path}")
     with BufferMetadataCache(path) as cache:
-        report = cache.synchronize_directory(*arguments.directories, verbose=not arguments.quiet)
+        report = cache.synchronize_directory(
+            *arguments.directories, verbose=not arguments.quiet, delete_stale_entries=arguments.delete_stale
+        )
     for failure in report.failed:
         _tell(f"{failure.path}: {failure.error}")
     if not arguments.quiet:
@@ -238,8 +240,9 @@ def _find(arguments: argparse.Namespace) -> int:
     from bufcache.buffer_metadata_cache import BufferMetadata, select
 
     query = select(BufferMetadata).limit(arguments.limit)
-    if arguments.expression.strip():
-        query = query.filter(arguments.expression)
+    text = " ".join(arguments.expression)
+    if text.strip():
+        query = query.filter(text)
     for key in arguments.sort:
         query = _sorted(query, key)
     columns = arguments.columns or _names(_DEFAULT_COLUMNS)

@@ -86,12 +86,13 @@ def _ask(cache: BufferMetadataCache) -> None:
     with _step("template: all of process 71"):
         found = cache.get_matching_metadata(BufferMetadata(process=71))
     _print(found)
-    with _step("predicate: channel 1 of two parts, and the data of the first file"):
-        buffers = cache.get_matching_buffers(
-            (BufferMetadata.channel == 1) & BufferMetadata.partnumber.in_(["Part 1", "Part 2"])
-        )
-        data = buffers[0].get_data()
-    print(f"{len(buffers)} buffers; the first holds an array of {data.shape} {data.dtype}")
+    parts_of_channel_1 = (BufferMetadata.channel == 1) & BufferMetadata.partnumber.in_(["Part 1", "Part 2"])
+    with _step("predicate: channel 1 of two parts"):
+        found = cache.get_matching_metadata(parts_of_channel_1)
+    _print(found)
+    with _step("open the first of them and read its data"):
+        data = cache.get_matching_buffers(parts_of_channel_1)[0].get_data()
+    print(f"an array of {data.shape} {data.dtype}")
 
 
 def _change(project: str) -> None:

@@ -23,7 +23,8 @@ import numpy.typing as npt
 import orjson
 
 from bufcache.buffer_parser import layout
-from bufcache.errors import InvalidArgumentError, InvalidFileError, nearest
+from bufcache.errors import InvalidArgumentError, InvalidFileError
+from bufcache.names import nearest
 
 __all__ = ["MockBuffer", "typical_header", "write_buffer"]
 

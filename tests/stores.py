@@ -9,7 +9,7 @@ from bufcache.buffer_metadata_cache.documents import Document
 from bufcache.buffer_metadata_cache.kinds import Integer, Text
 from bufcache.buffer_metadata_cache.query import Field
 from bufcache.buffer_metadata_cache.store.database import Database, Edit
-from bufcache.buffer_metadata_cache.store.files import Folder, Memory
+from bufcache.buffer_metadata_cache.store.files import DiskFiles, MemoryFiles
 from bufcache.buffer_metadata_cache.store.log import NAME
 
 
@@ -37,7 +37,7 @@ class OnDisk:
 
     def files(self):
         """Return the files as another process would open them."""
-        return Folder(str(self.path))
+        return DiskFiles(str(self.path))
 
     def read_log(self):
         return self._log.read_bytes() if self._log.exists() else b""
@@ -46,7 +46,7 @@ class OnDisk:
         self._log.write_bytes(content)
 
 
-class KeptMemory(Memory):
+class KeptMemory(MemoryFiles):
     """Files in memory that can be opened again after they have been closed."""
 
     def close(self):
@@ -163,7 +163,7 @@ def _answers(database, name, *arguments):
 
 
 def _main(path):
-    database = open_database(Folder(path), lock_timeout=10)
+    database = open_database(DiskFiles(path), lock_timeout=10)
     for line in iter(sys.stdin.readline, ""):
         for answer in _answers(database, *json.loads(line)):
             print(json.dumps(answer), flush=True)

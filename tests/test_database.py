@@ -16,7 +16,7 @@ from stores import NOTES, InMemory, Note, OnDisk, OtherProcess, contents, insert
 
 from bufcache import BufferMetadataCache
 from bufcache.buffer_metadata_cache.store.database import Edit
-from bufcache.buffer_metadata_cache.store.files import Folder
+from bufcache.buffer_metadata_cache.store.files import DiskFiles
 from bufcache.buffer_metadata_cache.store.log import NAME, Log
 from bufcache.errors import CacheFormatError, ClosedError, InvalidArgumentError
 
@@ -289,7 +289,7 @@ def test_closed(place):
 @pytest.mark.parametrize("is_read_only", [True, False])
 def test_closed_before_the_folder_was_deleted(tmp_path, is_read_only):
     """A changing call on a closed database makes no files."""
-    database = open_database(Folder(str(tmp_path / "missing")), is_read_only=is_read_only)
+    database = open_database(DiskFiles(str(tmp_path / "missing")), is_read_only=is_read_only)
     database.close()
     with pytest.raises(ClosedError):
         insert(database, {})
@@ -312,7 +312,7 @@ def test_foreign_folder(tmp_path, name):
     file.parent.mkdir(exist_ok=True)
     file.write_bytes(b"1,2")
     before = snapshot(tmp_path)
-    for open_it in (lambda: open_database(Folder(str(tmp_path))), lambda: BufferMetadataCache(tmp_path)):
+    for open_it in (lambda: open_database(DiskFiles(str(tmp_path))), lambda: BufferMetadataCache(tmp_path)):
         with pytest.raises(CacheFormatError, match="left untouched"):
             open_it()
     assert snapshot(tmp_path) == before
@@ -331,7 +331,7 @@ def test_folder_in_the_place_of_the_log(tmp_path):
     """A folder that has the name of a log is refused, and stays."""
     (tmp_path / NAME).mkdir()
     with pytest.raises(CacheFormatError):
-        open_database(Folder(str(tmp_path)))
+        open_database(DiskFiles(str(tmp_path)))
     assert list(tmp_path.iterdir()) == [tmp_path / NAME]
 
 
@@ -340,7 +340,7 @@ def test_huge_log_of_zeros(tmp_path):
     with (tmp_path / NAME).open("wb") as file:
         file.truncate(1 << 40)
     with pytest.raises(CacheFormatError, match="left untouched"):
-        open_database(Folder(str(tmp_path)))
+        open_database(DiskFiles(str(tmp_path)))
 
 
 def test_file_in_the_place_of_the_folder(tmp_path):
@@ -368,14 +368,14 @@ def test_newer_version(place):
 def test_folder_without_a_log(tmp_path, name):
     """A folder in which a first writer had not come to its log is an empty cache."""
     (tmp_path / name).write_bytes(b"")
-    database = open_database(Folder(str(tmp_path)))
+    database = open_database(DiskFiles(str(tmp_path)))
     assert contents(database) == {}
     insert(database, {})
     assert list(reopened_in(tmp_path)[NOTES]) == [1]
 
 
 def reopened_in(path):
-    return contents(open_database(Folder(str(path))))
+    return contents(open_database(DiskFiles(str(path))))
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,8 @@ def test_all_metadata_are_those_of_the_oracle(caches):
         "select(BM).filter(BM.streamno == None)",
         "select(BM).filter(BM.streamno != None)",
         "select(BM).filter(BM.streamno.is_(None) | (BM.streamno > 0))",
+        "select(BM).filter(BM.process.is_(5))",
+        "select(BM).filter(BM.process.is_not(5))",
         "select(BM).filter(~(BM.streamno == 0))",
         "select(BM).filter(not_(BM.streamno.in_([0, 1])))",
         "select(BM).filter(BM.streamno.not_in([0, 7]))",

@@ -10,7 +10,7 @@ import pytest
 from stores import NOTES, OnDisk, OtherProcess, contents, insert, open_database
 
 from bufcache.buffer_metadata_cache.store import files as store_files
-from bufcache.buffer_metadata_cache.store.files import LOCK, OWNER, Folder, UnsyncedError
+from bufcache.buffer_metadata_cache.store.files import LOCK, OWNER, DiskFiles, UnsyncedError
 from bufcache.buffer_metadata_cache.store.log import NAME
 from bufcache.errors import BufcacheError, CacheFormatError, CacheLockedError
 
@@ -94,7 +94,7 @@ def test_append_and_read(files):
 
 def test_what_is_not_there(tmp_path):
     """A folder that does not exist has no files, and they have no size."""
-    files = Folder(str(tmp_path / "missing"))
+    files = DiskFiles(str(tmp_path / "missing"))
     assert files.names() == []
     assert files.size("a") == 0
 
@@ -493,7 +493,7 @@ def test_folder_that_cannot_be_written(place, monkeypatch):
 
 def test_missing_folder_read_only(tmp_path):
     """A folder that does not exist is an empty database to a reader, and is not made."""
-    database = open_database(Folder(str(tmp_path / "missing")), is_read_only=True)
+    database = open_database(DiskFiles(str(tmp_path / "missing")), is_read_only=True)
     assert contents(database) == {}
     assert database.problems() == []
     assert list(tmp_path.iterdir()) == []

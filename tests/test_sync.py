@@ -630,12 +630,15 @@ def test_caches_below_a_path_are_not_scanned(cache, project):
 
 
 def test_several_paths(cache, project):
-    """Several paths are one synchronisation; no path at all is one of nothing."""
+    """Several paths are one synchronisation; no path at all, or a list of them, is an error."""
     for name in ("a", "b", "c"):
         (project / name).mkdir()
         write_sample(project / name)
     assert counts(sync(cache, project / "a", str(project / "b"))) == {"added": 2}
-    assert counts(sync(cache)) == {}
+    with pytest.raises(InvalidArgumentError, match="no folder"):
+        sync(cache)
+    with pytest.raises(TypeError, match="several arguments"):
+        sync(cache, [project / "a"])
 
 
 def test_overlapping_paths_count_once(cache, project):

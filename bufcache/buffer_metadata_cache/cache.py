@@ -6,20 +6,20 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, overload
 
 from bufcache.buffer_metadata_cache import metadata, paths, scan
 from bufcache.buffer_metadata_cache.columns import Columns, Rows
 from bufcache.buffer_metadata_cache.metadata import BufferMetadata
 from bufcache.buffer_metadata_cache.paths import AnyPath
-from bufcache.buffer_metadata_cache.query import Field, Predicate, or_
+from bufcache.buffer_metadata_cache.query import Field, Predicate
 from bufcache.buffer_metadata_cache.report import SyncReport
 from bufcache.buffer_metadata_cache.scan import Failure, Fingerprint
-from bufcache.buffer_metadata_cache.select import Select, field_of, select
+from bufcache.buffer_metadata_cache.selection import Select, field_of, select
 from bufcache.buffer_metadata_cache.store.database import Database, Edit
-from bufcache.buffer_metadata_cache.store.files import Folder, Memory
+from bufcache.buffer_metadata_cache.store.files import DiskFiles, MemoryFiles
 from bufcache.buffer_metadata_cache.store.tables import DocumentDB, LogStorage
-from bufcache.buffer_metadata_cache.sync import TABLE, Synchronisation, grouped, known_files
+from bufcache.buffer_metadata_cache.sync import BATCH_SIZE, TABLE, Synchronisation, grouped, known_files
 from bufcache.buffer_parser import Buffer
 from bufcache.errors import CacheFormatError, InvalidArgumentError
 
@@ -136,10 +136,16 @@ class BufferMetadataCache:
         machine_id
             Name of the machine whose paths these are; entries of other machines are not touched.
 
+        Returns
+        -------
+        SyncReport, which also names what could not be read.
+
         Raises
         ------
         FileNotFoundError
             A path does not exist; nothing was changed.
+        InvalidArgumentError
+            No path, or a pattern that cannot be used.
         CacheLockedError
             Another process is writing.
         """
@@ -148,24 +154,19 @@ class BufferMetadataCache:
         roots = _roots(paths, sync_subdirectories)
         is_wanted = scan.name_filter(glob_pattern, regex_pattern)
         with self._database.writing():
-            run = Synchronisation(self._database, self._buffer_class, machine_id)
-            folders: dict[str, scan.Folder] = {}
-            for root in roots:
-                for folder in scan.walk(root, is_wanted, recursive=sync_subdirectories, failures=run.report.failed):
-                    folders[folder.path] = folder
-            unlisted = [failure.path for failure in run.report.failed]
-            field = BufferMetadata.directory_path
-            known = run.known(or_(*map(field.below, roots)) if sync_subdirectories else field.in_(roots))
-            run.read(run.compare(folders.values(), known), 1000, verbose)
-            if delete_stale_entries:
-                run.remove_stale(known, folders, unlisted, force=delete_stale_entries == "all")
-            return run.finish()
+            return Synchronisation(self._database, self._buffer_class, machine_id).of_folders(
+                roots,
+                is_wanted,
+                recursive=sync_subdirectories,
+                verbose=verbose,
+                delete_stale_entries=delete_stale_entries,
+            )
 
     def add_files_to_cache(
         self,
         files: Iterable[AnyPath],
         verbose: int = 0,
-        batch_size: int = 1000,
+        batch_size: int = BATCH_SIZE,
         machine_id: str | None = None,
         check_synced: bool = True,
     ) -> SyncReport:
@@ -183,6 +184,15 @@ class BufferMetadataCache:
             Name of the machine whose paths these are.
         check_synced
             Whether to pass over files that have not changed; otherwise all are read.
+
+        Returns
+        -------
+        SyncReport; a file that does not exist is among those that failed, and an entry that it has stays.
+
+        Raises
+        ------
+        CacheLockedError
+            Another process is writing.
         """
         if batch_size < 1:
             raise InvalidArgumentError(f"batch_size is {batch_size}; expected at least 1")
@@ -203,11 +213,18 @@ class BufferMetadataCache:
     ) -> tuple[list[Path], list[Path]]:
         """Compare files with the cache.
 
+        Parameters
+        ----------
+        files
+            Their paths.
+        machine_id
+            Name of the machine whose paths these are.
+
         Returns
         -------
         The files that are new or changed, and the files of entries of this machine that are not among those given.
         """
-        given = _absolute(files)
+        given = dict.fromkeys(_absolute(files))
         with self._database.reading():
             known = known_files(self._database, BufferMetadata.machine_id == machine_id)
         entries = {
@@ -219,7 +236,20 @@ class BufferMetadataCache:
         return changed, [Path(path) for path in entries if path not in given]
 
     def remove_files_from_cache(self, files: Iterable[AnyPath], verbose: int = 0) -> None:
-        """Remove the entries of files by their paths; the files are not touched and need not exist."""
+        """Remove the entries of files, of whatever machine; the files are not touched and need not exist.
+
+        Parameters
+        ----------
+        files
+            Their paths.
+        verbose
+            Taken for compatibility; this is done before a bar could be seen.
+
+        Raises
+        ------
+        CacheLockedError
+            Another process is writing.
+        """
         given = _absolute(files)
         with self._database.writing():
             columns = self._columns
@@ -236,21 +266,38 @@ class BufferMetadataCache:
         return as_select(buffer_metadata)
 
     def get_matching_metadata(self, query: Query | None = None) -> list[metadata.BufferMetadata]:
-        """Return the metadata of the files that match a select, a template, a predicate or a text; all without."""
+        """Return the metadata of the files that match.
+
+        Parameters
+        ----------
+        query
+            A select, a template, a predicate, or a text as `expression` reads it; without it all files match.
+
+        Raises
+        ------
+        TypeError
+            It is none of these, or asks for other documents.
+        ExpressionError
+            The text cannot be read.
+        """
         with self._database.reading():
             values = self._columns.take(self._rows(query), BufferMetadata.stored_fields())
         return [BufferMetadata.from_row(row) for row in zip(*values, strict=True)]
 
     def get_matching_files(self, query: Query | None = None) -> list[str]:
-        """Return the paths of the files that match."""
+        """Return the paths of the files that match; parameters and errors as of `get_matching_metadata`."""
         with self._database.reading():
             [files] = self._columns.take(self._rows(query), [BufferMetadata.filepath])
         return files
 
     def get_matching_buffers(self, query: Query | None = None) -> list[Any]:
-        """Return a buffer for each file that matches; none is opened yet."""
+        """Return a buffer for each file that matches, none opened yet; as `get_matching_metadata`."""
         return [self._buffer_class(path) for path in self.get_matching_files(query)]
 
+    @overload
+    def count(self, query: Query | None = None, by: None = None) -> int: ...
+    @overload
+    def count(self, query: Query | None = None, *, by: Field[Any] | str) -> dict[Any, int]: ...
     def count(self, query: Query | None = None, by: Field[Any] | str | None = None) -> int | dict[Any, int]:
         """Count what matches; with `by` the number of files for each value of that field, None included."""
         with self._database.reading():
@@ -305,9 +352,9 @@ def as_select(query: Query | None) -> Select:
     raise TypeError(f"expected a select, a template, a predicate or a text, got {query!r}")
 
 
-def _files(url: str, read_only: bool) -> Folder | Memory:
+def _files(url: str, read_only: bool) -> DiskFiles | MemoryFiles:
     if url in _IN_MEMORY:
-        return Memory()
+        return MemoryFiles()
     path = url.removeprefix("tinydb:///")
     if "://" in path or not path:
         raise InvalidArgumentError(
@@ -318,7 +365,7 @@ def _files(url: str, read_only: bool) -> Folder | Memory:
         raise CacheFormatError(f"{path} is a file, a cache is a folder; it was left untouched")
     if not os.path.exists(path):
         _make_folder(path, read_only)
-    return Folder(path)
+    return DiskFiles(path)
 
 
 def _make_folder(path: str, read_only: bool) -> None:
@@ -340,7 +387,11 @@ def _absolute(files: Iterable[AnyPath]) -> list[str]:
 def _roots(given: Iterable[AnyPath], recursive: bool) -> list[str]:
     """Return the folders to scan, none of them twice."""
     given = list(given)
+    if not given:
+        raise InvalidArgumentError("no folder was given; nothing was synchronised")
     for root in given:
+        if not isinstance(root, (str, bytes, os.PathLike)):
+            raise TypeError(f"expected the path of a folder, got {root!r}; give several as several arguments")
         if not os.path.isdir(root):
             raise FileNotFoundError(f"{os.fsdecode(root)!r} does not exist or is no folder; nothing was synchronised")
     roots = _absolute(given)

@@ -165,10 +165,6 @@ class TextColumn(StoredColumn):
             self._texts.append(text)
         return code
 
-    def codes(self, texts: Iterable[Any]) -> list[int]:
-        """Return the codes of those texts that occur."""
-        return [self._codes[text] for text in texts if text in self._codes]
-
     def compare(self, symbol: str, value: Any) -> Mask:
         if symbol in ("==", "!="):
             mask: Mask = OPERATORS[symbol](self.array, self._codes.get(value, -1))
@@ -177,7 +173,7 @@ class TextColumn(StoredColumn):
         return self.matches(lambda text: holds(text, value))
 
     def isin(self, values: Collection[Any]) -> Mask:
-        return np.isin(self.array, self.codes(values))
+        return np.isin(self.array, [self._codes[text] for text in values if text in self._codes])
 
     def matches(self, test: Callable[[str], bool]) -> Mask:
         passed = np.fromiter(map(test, self._texts), np.bool_, len(self._texts))
@@ -253,18 +249,19 @@ class Columns:
         self._stored = {
             name: _column(field.kind) for name, field in fields.items() if not isinstance(field, JoinedPath)
         }
-        self._columns: dict[str, Column] = {**self._stored, **self._joined(fields)}
+        self._columns: dict[str, Column] = {**self._stored, **self._joined()}
         self._size = 0
         self._ids = np.zeros(0, np.int64)
         self._places = np.zeros((0, 3), np.int64)
         self._is_live = np.zeros(0, np.bool_)
         self._row_of: dict[int, int] = {}
         self._is_in_order = True
+        self._last_id = 0
         self.largest_id = 0
 
-    def _joined(self, fields: Mapping[str, Field[Any]]) -> dict[str, Column]:
+    def _joined(self) -> dict[str, Column]:
         joined: dict[str, Column] = {}
-        for name, field in fields.items():
+        for name, field in self._fields.items():
             if isinstance(field, JoinedPath):
                 joined[name] = PathColumn(self._stored[field.folder.name], self._stored[field.filename.name])
         return joined
@@ -330,8 +327,6 @@ class Columns:
             self._size += 1
         return row
 
-    _last_id = 0
-
     # -- asking -----------------------------------------------------------------------------------------------------
 
     def column(self, field: Field[Any]) -> Column:
@@ -358,7 +353,7 @@ class Columns:
         for key in reversed(order):
             column = self.column(key.field)
             known = column.known[rows]
-            ranks = np.where(known, column.ranks(rows), 0)
+            ranks = column.ranks(rows)  # one and the same for all rows without a value
             keys.append(_reversed(ranks) if key.is_descending else ranks)
             if not known.all():
                 keys.append(known if key.puts_none_first else ~known)
@@ -372,9 +367,9 @@ class Columns:
         """Return the rows that the predicate is true of, and those that it is false of."""
         match predicate:
             case AllOf(parts=parts):
-                return self._combined(parts, np.logical_and, np.logical_or)
+                return self._all(parts)
             case AnyOf(parts=parts):
-                false, true = self._combined([Not(part) for part in parts], np.logical_and, np.logical_or)
+                false, true = self._all([Not(part) for part in parts])
                 return true, false
             case Not(part=part):
                 true, false = self._masks(part)
@@ -396,14 +391,12 @@ class Columns:
                 return self._decided(column, True, lambda: column.matches(predicate.tester()))
         raise TypeError(f"expected a predicate over fields, got {predicate!r}")
 
-    def _combined(
-        self, parts: Sequence[Predicate], both: Callable[..., Mask], either: Callable[..., Mask]
-    ) -> tuple[Mask, Mask]:
+    def _all(self, parts: Sequence[Predicate]) -> tuple[Mask, Mask]:
         true, false = np.ones(self._size, np.bool_), np.zeros(self._size, np.bool_)
         for part in parts:
             part_true, part_false = self._masks(part)
-            both(true, part_true, out=true)
-            either(false, part_false, out=false)
+            true &= part_true
+            false |= part_false
         return true, false
 
     def _decided(self, column: Column, can_be_known: bool, holds: Callable[[], Mask]) -> tuple[Mask, Mask]:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 from bufcache.buffer_metadata_cache.query import Field, JoinedPath
-from bufcache.errors import InvalidArgumentError, nearest
+from bufcache.errors import InvalidArgumentError
+from bufcache.names import nearest
 
 
 class Document:
@@ -68,7 +69,7 @@ class Document:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
-        """Return the object of a stored document; what a field cannot hold is None."""
+        """Return the object of a stored document, such as TinyDB finds; what a field cannot hold is None."""
         return cls.from_row(
             tuple(None if (value := field.of(document)) is None else field.kind.present(value) for field in cls._stored)
         )

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from bufcache.errors import InvalidArgumentError, nearest
+from bufcache.errors import InvalidArgumentError
+from bufcache.names import nearest
 
 Scalar = int | float | str
 

@@ -29,14 +29,21 @@ def _like(pattern: str, escape: str | None, flags: int = re.DOTALL) -> Test:
     if escape is not None and (type(escape) is not str or len(escape) != 1):
         raise InvalidArgumentError(f"escape is {escape!r}; expected one character")
     literal = re.escape(escape) + "(.)|" if escape else ""
-    wildcards = {"%": ".*", "_": "."}
-    parts, position = [], 0
+    segments, position = [""], 0  # between the % of the pattern, as regular expressions
     for match in re.finditer(literal + "[%_]", pattern, re.DOTALL):
-        parts.append(re.escape(pattern[position : match.start()]))
-        parts.append(re.escape(match[1]) if escape and match[1] is not None else wildcards[match[0]])
+        segments[-1] += re.escape(pattern[position : match.start()])
+        if escape and match[1] is not None:
+            segments[-1] += re.escape(match[1])
+        elif match[0] == "_":
+            segments[-1] += "."
+        else:
+            segments.append("")
         position = match.end()
-    parts.append(re.escape(pattern[position:]))
-    expression = re.compile("".join(parts), flags)
+    segments[-1] += re.escape(pattern[position:])
+    first, *inner, last = segments if len(segments) > 1 else (*segments, "")
+    # The first place where a segment fits is as good as any later one: atomic groups never try those.
+    text = first + "".join(f"(?>.*?{segment})" for segment in inner) + (".*" if len(segments) > 1 else "") + last
+    expression = re.compile(text, flags)
     return lambda text: expression.fullmatch(text) is not None
 
 

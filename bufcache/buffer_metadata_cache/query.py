@@ -20,7 +20,7 @@ from bufcache.buffer_metadata_cache.kinds import Kind, PathText, Scalar, Text
 from bufcache.errors import InvalidArgumentError
 
 T = TypeVar("T")
-Document = Mapping[str, Any]
+Content = Mapping[str, Any]
 
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "==": operator.eq,
@@ -50,7 +50,7 @@ class Predicate(_Comparable, ABC):
     __slots__ = ()
 
     @abstractmethod
-    def evaluate(self, document: Document) -> bool | None:
+    def evaluate(self, document: Content) -> bool | None:
         """Return whether it is true of a document, None where that is unknown."""
 
     def __call__(self, value: Mapping[Any, Any]) -> bool:
@@ -103,7 +103,7 @@ class Field(Generic[T]):
 
         def __set__(self, instance: object, value: T | None) -> None: ...
 
-    def of(self, document: Document) -> Any:
+    def of(self, document: Content) -> Any:
         """Return the value that stands in a document, None where there is none that fits."""
         return self.kind.load(document.get(self.name))
 
@@ -154,12 +154,12 @@ class Field(Generic[T]):
         return (self >= low) & (self <= high)
 
     def is_(self, value: object) -> Predicate:
-        """Match None, or what is equal; never unknown for None."""
-        return self == value
+        """Match what is the same, None too: true or false, never unknown."""
+        return IsNone(self) if value is None else Not(IsNone(self)) & (self == value)
 
     def is_not(self, value: object) -> Predicate:
-        """Match what is not None, or not equal."""
-        return self != value
+        """Match what is not the same, None too: true or false, never unknown."""
+        return Not(self.is_(value))
 
     def like(self, pattern: str, escape: str | None = None) -> Predicate:
         """Match a whole text: ``%`` stands for any run of characters, ``_`` for one; minds case."""
@@ -238,7 +238,7 @@ class JoinedPath(Field[str]):
             return self
         return _join(getattr(instance, self.folder.name), getattr(instance, self.filename.name))
 
-    def of(self, document: Document) -> str | None:
+    def of(self, document: Content) -> str | None:
         return _join(self.folder.of(document), self.filename.of(document))
 
 
@@ -288,7 +288,7 @@ class Compare(Predicate):
     symbol: str
     value: Scalar | None
 
-    def evaluate(self, document: Document) -> bool | None:
+    def evaluate(self, document: Content) -> bool | None:
         found = self.field.of(document)
         if found is None or self.value is None:
             return None
@@ -306,7 +306,7 @@ class In(Predicate):
     values: frozenset[Scalar]
     has_none: bool
 
-    def evaluate(self, document: Document) -> bool | None:
+    def evaluate(self, document: Content) -> bool | None:
         if not self.values and not self.has_none:
             return False
         found = self.field.of(document)
@@ -325,7 +325,7 @@ class IsNone(Predicate):
 
     field: Field[Any]
 
-    def evaluate(self, document: Document) -> bool:
+    def evaluate(self, document: Content) -> bool:
         return self.field.of(document) is None
 
     def __repr__(self) -> str:
@@ -348,7 +348,7 @@ class Match(Predicate):
         """Return the test of one text."""
         return patterns.tester(self.name, self.pattern, self.escape)
 
-    def evaluate(self, document: Document) -> bool | None:
+    def evaluate(self, document: Content) -> bool | None:
         found = self.field.of(document)
         return None if found is None else self.tester()(found)
 
@@ -363,7 +363,7 @@ class AllOf(Predicate):
 
     parts: tuple[Predicate, ...]
 
-    def evaluate(self, document: Document) -> bool | None:
+    def evaluate(self, document: Content) -> bool | None:
         results = [part.evaluate(document) for part in self.parts]
         return False if False in results else (None if None in results else True)
 
@@ -377,7 +377,7 @@ class AnyOf(Predicate):
 
     parts: tuple[Predicate, ...]
 
-    def evaluate(self, document: Document) -> bool | None:
+    def evaluate(self, document: Content) -> bool | None:
         results = [part.evaluate(document) for part in self.parts]
         return True if True in results else (None if None in results else False)
 
@@ -391,7 +391,7 @@ class Not(Predicate):
 
     part: Predicate
 
-    def evaluate(self, document: Document) -> bool | None:
+    def evaluate(self, document: Content) -> bool | None:
         result = self.part.evaluate(document)
         return None if result is None else not result
 

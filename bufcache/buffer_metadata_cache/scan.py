@@ -19,7 +19,7 @@ Fingerprint = tuple[int, int]
 """Size and modification time in ns of a file: compared for equality, never for order. A plain tuple is cheapest."""
 
 
-class Folder(NamedTuple):
+class Listing(NamedTuple):
     """A folder that was listed: its path, and the fingerprints of the files whose names match."""
 
     path: str
@@ -71,7 +71,7 @@ def fingerprint(path: str) -> Fingerprint | None:
 
 def walk(
     root: str, is_wanted: Callable[[str], object], *, recursive: bool, failures: list[Failure]
-) -> Iterator[Folder]:
+) -> Iterator[Listing]:
     """List a folder and those below it; what cannot be listed goes to `failures`.
 
     Links to files are followed, links to folders are not. Anything but a regular file is passed over, and so is
@@ -96,7 +96,7 @@ def walk(
             elif is_wanted(entry.name) and (found := _fingerprint_of(entry, failures)):
                 files[entry.name] = found
         else:
-            yield Folder(path, files, is_empty=not entries)
+            yield Listing(path, files, is_empty=not entries)
             if recursive:
                 pending += sorted(below, reverse=True)
 

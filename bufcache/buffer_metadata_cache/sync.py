@@ -7,17 +7,20 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from bufcache.buffer_metadata_cache import paths
 from bufcache.buffer_metadata_cache.metadata import BufferMetadata
-from bufcache.buffer_metadata_cache.query import Predicate, and_
+from bufcache.buffer_metadata_cache.query import Predicate, and_, or_
 from bufcache.buffer_metadata_cache.reading import Reading, read
 from bufcache.buffer_metadata_cache.report import SyncReport
-from bufcache.buffer_metadata_cache.scan import Failure, Fingerprint, Folder
+from bufcache.buffer_metadata_cache.scan import Failure, Fingerprint, Listing, fingerprint, walk
 from bufcache.buffer_metadata_cache.store.database import Database, Edit
 
 TABLE = BufferMetadata.__tablename__
+
+BATCH_SIZE = 1000
+"""Files a durable commit."""
 
 _FEW = 20
 """Entries of a call up to which all may be removed at once."""
@@ -57,20 +60,42 @@ class Synchronisation:
         self.report.seconds = time.monotonic() - self._began
         return self.report
 
+    def of_folders(
+        self,
+        roots: Sequence[str],
+        is_wanted: Callable[[str], object],
+        *,
+        recursive: bool,
+        verbose: int,
+        delete_stale_entries: bool | Literal["all"],
+    ) -> SyncReport:
+        """Bring the entries below folders in line with their files."""
+        listings: dict[str, Listing] = {}
+        for root in roots:
+            for listing in walk(root, is_wanted, recursive=recursive, failures=self.report.failed):
+                listings[listing.path] = listing
+        unlisted = [failure.path for failure in self.report.failed]
+        folder = BufferMetadata.directory_path
+        known = self.known(or_(*map(folder.below, roots)) if recursive else folder.in_(roots))
+        self.read(self.compare(listings.values(), known), BATCH_SIZE, verbose)
+        if delete_stale_entries:
+            self.remove_stale(known, listings, unlisted, force=delete_stale_entries == "all")
+        return self.finish()
+
     # -- comparing --------------------------------------------------------------------------------------------------
 
     def known(self, where: Predicate) -> KnownFolders:
         """Return the entries of this machine, by folder and name."""
         return known_files(self._database, and_(BufferMetadata.machine_id == self._machine_id, where))
 
-    def compare(self, folders: Iterable[Folder], known: Mapping[str, Mapping[str, Known]]) -> list[Task]:
+    def compare(self, folders: Iterable[Listing], known: Mapping[str, Mapping[str, Known]]) -> list[Task]:
         """Return the files that are new or changed, in order of their paths, and count the others."""
         tasks = []
         for folder in folders:
             known_here = known.get(folder.path, {})
-            for name, fingerprint in folder.files.items():
+            for name, found in folder.files.items():
                 entry = known_here.get(name)
-                if entry is not None and entry.fingerprint == fingerprint:
+                if entry is not None and entry.fingerprint == found:
                     self.report.unchanged += 1
                 else:
                     tasks.append(Task(folder.path, name, entry.id if entry else None))
@@ -115,7 +140,7 @@ class Synchronisation:
     # -- removing ---------------------------------------------------------------------------------------------------
 
     def remove_stale(
-        self, known: KnownFolders, scanned: Mapping[str, Folder], out_of_reach: Iterable[str], force: bool
+        self, known: KnownFolders, scanned: Mapping[str, Listing], out_of_reach: Iterable[str], force: bool
     ) -> None:
         """Remove the entries whose files are gone; keep those whose files may only be out of reach.
 
@@ -144,7 +169,7 @@ class Synchronisation:
                 f"{self.report.kept} of {total} entries have no file any more and were kept, because a folder of "
                 "theirs is empty or unreadable, or because they are more than half: is a drive not mounted? "
                 'delete_stale_entries="all" removes them',
-                stacklevel=3,
+                stacklevel=4,
             )
 
 
@@ -160,16 +185,16 @@ def known_files(database: Database, where: Predicate) -> KnownFolders:
     return folders
 
 
-def grouped(files: Mapping[str, Fingerprint]) -> list[Folder]:
+def grouped(files: Mapping[str, Fingerprint]) -> list[Listing]:
     """Return single files as the folders that they lie in."""
     folders: dict[str, dict[str, Fingerprint]] = {}
-    for path, fingerprint in files.items():
+    for path, found in files.items():
         folder, name = paths.split(path)
-        folders.setdefault(folder, {})[name] = fingerprint
-    return [Folder(folder, names, is_empty=False) for folder, names in folders.items()]
+        folders.setdefault(folder, {})[name] = found
+    return [Listing(folder, names, is_empty=False) for folder, names in folders.items()]
 
 
-def _missing(known: KnownFolders, scanned: Mapping[str, Folder]) -> Iterator[tuple[str, int]]:
+def _missing(known: KnownFolders, scanned: Mapping[str, Listing]) -> Iterator[tuple[str, int]]:
     for folder, names in known.items():
         found = scanned[folder].files if folder in scanned else {}
         for name, entry in names.items():
@@ -180,12 +205,11 @@ def _missing(known: KnownFolders, scanned: Mapping[str, Folder]) -> Iterator[tup
 def _exists(path: str) -> bool:
     """Tell whether there is a file, or may be one: only a clear no counts as none."""
     try:
-        os.stat(path)
+        return fingerprint(path) is not None
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
         return True
-    return True
 
 
 def _has_parent_in(path: str, folders: set[str]) -> bool:
@@ -199,7 +223,7 @@ def _has_parent_in(path: str, folders: set[str]) -> bool:
 @contextmanager
 def _progress(total: int, verbose: int) -> Iterator[Callable[[], object]]:
     """Show a bar that each call of what is given moves on by one file."""
-    if not verbose:
+    if not verbose or not total:
         yield lambda: None
         return
     from tqdm import tqdm

@@ -10,7 +10,8 @@ from typing import Any
 
 from bufcache.buffer_parser.buffer import Buffer
 from bufcache.buffer_parser.header import is_buffer_file
-from bufcache.errors import BufcacheError, InvalidArgumentError, InvalidFileError, MissingHeaderError, nearest
+from bufcache.errors import BufcacheError, InvalidArgumentError, InvalidFileError, MissingHeaderError
+from bufcache.names import nearest
 
 _PROPERTIES = (
     "process",

@@ -134,7 +134,7 @@ def _special_value(raw: bytes, start: int, reader: _Reader) -> tuple[Value, int]
         return raw[start:stop].hex().encode("ascii"), stop
     first = start + _LENGTH.size
     stop = first if first > len(raw) else first + _LENGTH.unpack_from(raw, start)[0]
-    if stop > len(raw) or first > len(raw):
+    if stop > len(raw):
         raise _beyond_the_end(reader, start, stop, len(raw))
     return raw[first:stop], stop
 

@@ -103,7 +103,7 @@ class Database:
 
     def table(self, name: str) -> Columns:
         """Return the documents of a table; empty where it has none."""
-        return self._tables[name] if name in self._tables else Columns(self._schemas.get(name, {}))
+        return self._tables.of(name)
 
     def table_names(self) -> list[str]:
         """Return the names of the tables that have documents."""
@@ -193,7 +193,7 @@ class Database:
 
     def _differences(self, name: str, tables: Tables) -> Iterator[str]:
         fields = self._schemas.get(name, {})
-        held, read = self.table(name), tables.get(name, Columns(fields))
+        held, read = self.table(name), tables.of(name)
         if held.ids != read.ids or not np.array_equal(held.places, read.places):
             yield f"{name}: the documents in memory are not those in the log"
             return
@@ -222,9 +222,11 @@ class Tables(dict[str, Columns]):
             changes.setdefault(table, []).append(change)
             position += len(line) + 1
         for table, of_table in changes.items():
-            if table not in self:
-                self[table] = Columns(self._schemas.get(table, {}))
-            self[table].apply(of_table)
+            self.setdefault(table, self.of(table)).apply(of_table)
+
+    def of(self, table: str) -> Columns:
+        """Return the documents of a table, none where it never had any."""
+        return self[table] if table in self else Columns(self._schemas.get(table, {}))
 
 
 def _parsed(line: bytes) -> Edit:

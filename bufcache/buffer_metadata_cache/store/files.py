@@ -61,7 +61,7 @@ class Files(Protocol):
         """Close what is open."""
 
 
-class Folder:
+class DiskFiles:
     """Files on the disk."""
 
     def __init__(self, path: str) -> None:
@@ -175,7 +175,7 @@ class Folder:
         return os.path.join(self._path, name)
 
 
-class Memory:
+class MemoryFiles:
     """Files that live as long as this object."""
 
     def __init__(self) -> None:

@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 
 from bufcache.buffer_metadata_cache.metadata import BufferMetadata
 from bufcache.buffer_metadata_cache.query import Field, Predicate, and_, not_, or_
-from bufcache.errors import ExpressionError, InvalidArgumentError, nearest
+from bufcache.errors import ExpressionError, InvalidArgumentError
+from bufcache.names import nearest
 
 _LONGEST = 10_000
 _DEEPEST = 100
@@ -75,7 +76,8 @@ class _Reader:
                 warnings.simplefilter("ignore")  # of backslashes in texts: a pattern has them
                 tree = ast.parse(self._text, mode="eval")
         except SyntaxError as error:
-            if single := re.search("(?<![=<>!])=(?!=)", self._text):
+            unquoted = re.sub(r"'[^']*'|\"[^\"]*\"", lambda quoted: "." * len(quoted[0]), self._text)
+            if single := re.search("(?<![=<>!])=(?!=)", unquoted):
                 self._fail("expected == to compare", single.start())
             self._fail(error.msg, error.offset - 1 if error.offset else len(self._text))
         except (ValueError, RecursionError, MemoryError) as error:

@@ -7,9 +7,10 @@ from operator import index
 from typing import Any, SupportsIndex, TypeGuard
 
 from bufcache.buffer_metadata_cache.documents import Document
-from bufcache.buffer_metadata_cache.expression import expression
+from bufcache.buffer_metadata_cache.expressions import expression
 from bufcache.buffer_metadata_cache.query import Field, Order, Predicate, and_, as_order, as_predicate
-from bufcache.errors import InvalidArgumentError, nearest
+from bufcache.errors import InvalidArgumentError
+from bufcache.names import nearest
 
 
 @dataclass(frozen=True, slots=True, repr=False)
