@@ -20,6 +20,7 @@ from bufcache.testing import typical_header, write_buffer
 PROPERTIES = [name for name in dir(Buffer) if isinstance(getattr(Buffer, name), property) and name[0] != "_"]
 CALLS = {
     "get_data": [(), (0, 1), (1, 2, "delog"), (None, None, "log")],
+    "refresh": [()],
     "getArray": [(0, 1, True)],
     "getSpecDuration": [()],
     "getRealSpecCount": [()],
@@ -53,6 +54,14 @@ def ask_everything(path) -> None:
             for arguments in calls:
                 with contextlib.suppress(BufcacheError):
                     getattr(buffer, name)(*arguments)
+        for limits in ({"frequency": (1e6, 4e7)}, {"time": (1e-5, 1e-3)}, {"frequency": (None, 0), "time": (0, None)}):
+            with contextlib.suppress(BufcacheError):
+                buffer.get_data(conversion="delog", **limits)
+        for key in (0, (-1, -1), slice(None, None, -3), (..., slice(1, None, 2)), [0, -1, 0], slice(2, 4)):
+            with contextlib.suppress(BufcacheError, IndexError):
+                _ = buffer.data[key]
+        with contextlib.suppress(BufcacheError):
+            assert sum(map(len, buffer.data.iter_blocks(2))) == len(buffer.data)
 
 
 def ask_about(path, content: bytes) -> None:
@@ -156,6 +165,17 @@ def test_lying_sizes_cost_nothing(path, header):
     path.write_bytes(content)
     with limits():
         ask_everything(path)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 511])
+def test_small_blocks_of_a_large_file_cost_little(path, size):
+    """Blocks of a few bytes, a million of them, are read within the limits."""
+    content = write_buffer(path, None, ramp(10_000, 64)).read_bytes()
+    path.write_bytes(patched(patched(content, "db__size", size), "dbhdsize", size // 2))
+    buffer = Buffer(path)
+    with limits():
+        assert len(buffer.get_data()) == buffer.spec_count > 5000
+        assert len(buffer.data[5:9]) == 4
 
 
 @pytest.mark.parametrize("length", [0, 1, 100, 2**16, 2**31, 2**32 - 1])
