@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from io import FileIO
 from operator import index
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex, TypeVar
@@ -170,7 +170,7 @@ class Buffer(Properties):
         """
         if conversion not in (None, "log", "delog"):
             raise InvalidArgumentError(f"conversion is {conversion!r}; expected None, 'log' or 'delog'")
-        if time is not None and not specFrom is specTo is None:
+        if time is not None and (specFrom, specTo) != (None, None):
             raise InvalidArgumentError("the spectra are chosen by time or by specFrom and specTo, not by both")
 
         def read(file: FileIO) -> NDArray[Any]:
@@ -237,13 +237,18 @@ class Buffer(Properties):
 
     def _reading(self, read: Callable[[FileIO], T]) -> T:
         """Call a function with the open file, the header known."""
-        with nullcontext(self._file) if self._file is not None else self._opened() as file:
-            if self._loaded is None:
-                self._load(file)
-            try:
-                return read(file)
-            except TruncatedFileError as error:
-                raise self._with_path(error) from None
+        if self._file is None or self._loaded is None:
+            with self._opened() as file:
+                if self._loaded is None:
+                    self._load(file)
+                return self._read_from(file, read)
+        return self._read_from(self._file, read)
+
+    def _read_from(self, file: FileIO, read: Callable[[FileIO], T]) -> T:
+        try:
+            return read(file)
+        except TruncatedFileError as error:
+            raise self._with_path(error) from None
 
     @property
     def _samples(self) -> Samples:
