@@ -66,11 +66,17 @@ class Conversion:
 
     def __call__(self, out: NDArray[Any], samples: NDArray[Any]) -> None:
         np.copyto(out, samples)
+        if samples.dtype.kind in "bu":  # never negative
+            self._convert(out)
+            return
         is_negative = out < 0
         np.abs(out, out=out)
-        with np.errstate(all="ignore"):
-            (self._delog if self.is_delog else self._log)(out)
+        self._convert(out)
         np.negative(out, out=out, where=is_negative)
+
+    def _convert(self, values: NDArray[np.float64]) -> None:
+        with np.errstate(all="ignore"):
+            (self._delog if self.is_delog else self._log)(values)
 
     def _delog(self, values: NDArray[np.float64]) -> None:
         values *= self.slope
