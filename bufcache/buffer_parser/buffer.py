@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Self, SupportsIndex, TypeVar
 
 from bufcache.buffer_parser import axes, layout, logarithm
 from bufcache.buffer_parser.axes import Axis
+from bufcache.buffer_parser.block_headers import BlockHeaders
 from bufcache.buffer_parser.data import Samples, read_steps, sample_dtype
 from bufcache.buffer_parser.header import Header, header_size, parse_header
 from bufcache.buffer_parser.lazy import LazyArray
 from bufcache.buffer_parser.logarithm import Conversion
-from bufcache.buffer_parser.properties import Properties
 from bufcache.errors import BufcacheError, ClosedError, InvalidArgumentError, TruncatedFileError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ Limits = tuple[float | None, float | None]
 _FIRST_READ = 4096
 
 
-class Buffer(Properties):
+class Buffer(BlockHeaders):
     """A buffer file: one channel of one measured process.
 
     Nothing is opened before the first property is asked for or the ``with`` block is entered. Inside ``with`` the
