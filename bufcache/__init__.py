@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         or_,
         select,
     )
-    from bufcache.buffer_parser import Buffer, filter_buffers
+    from bufcache.buffer_parser import Buffer, LazyArray, filter_buffers
     from bufcache.errors import (
         BufcacheError,
         CacheFormatError,
@@ -47,6 +47,7 @@ __all__ = [
     "ExpressionError",
     "InvalidArgumentError",
     "InvalidFileError",
+    "LazyArray",
     "MissingHeaderError",
     "Select",
     "SyncReport",

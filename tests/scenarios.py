@@ -167,33 +167,65 @@ def empty_block_headers(path):
     return {"data": data}
 
 
-def sub_data(words: int):
-    """Return the block header of a block with 3 entries of sub data, each that many words long."""
+def sub_data(words: int, described: int = 96, entries: int = 3, **keys: Any):
+    """Return the block headers of blocks with so many entries of sub data, each that many words long."""
 
     def block_header(number):
-        entries = np.zeros((3, words), "<i4")
-        entries[:, 0] = 20 << 16  # preamp_gain
-        entries[:, 1] = number  # mux_port
-        entries[:, 3:5] = ~0x0F  # inputs and outputs, inverted
-        entries[:, 10:11] = 80  # in a wide entry: the sign of it
-        size = {"sd_rsize": 96, "sd_dsize": entries.nbytes, "io_ports": ~0x030201}
-        return {**size, "begin_subdat": entries.tobytes()}
+        table = np.zeros((entries, words), "<i4")
+        table[:, 0] = 20 << 16  # preamp_gain
+        table[:, 1] = number  # mux_port
+        table[:, 2] = np.arange(entries) // 2  # measure_positions
+        table[:, 3] = ~0x0F  # inputs, inverted
+        table[:, 5] = ~np.arange(entries)  # outputs, inverted
+        table[:, 10:11] = 80  # in a wide entry: the sign of it
+        size = {"sd_rsize": described, "sd_dsize": table.nbytes, "io_ports": ~0x030201}
+        return {**size, **keys, "begin_subdat": table.tobytes()}
 
     return block_header
 
 
+def sub_data_scenario(name: str, block_headers: Any, block_size: int = 288, **header: Any) -> None:
+    """Register a file of 21 spectra, 32 bytes each, with sub data."""
+
+    def write(path):
+        data = ramp(21, 16)
+        sizes = {"db__size": block_size, "dbhdsize": 2048, "sub_data": 1}
+        write_buffer(path, {**sizes, **header}, data, block_headers=block_headers)
+        return {"data": data, "last_spec": 21}
+
+    SCENARIOS.append(Scenario(name, write))
+
+
+sub_data_scenario("narrow_sub_data", sub_data(10))
+sub_data_scenario("wide_sub_data", sub_data(20))
+sub_data_scenario("an_entry_a_spectrum", sub_data(10, 32, 9))
+sub_data_scenario("two_entries_a_spectrum", sub_data(20, 16, 18))
+sub_data_scenario("one_and_a_half_entries_a_spectrum", sub_data(10, 21, 14))
+sub_data_scenario("entries_of_one_and_a_half_spectra", sub_data(10, 48, 6))
+sub_data_scenario("sub_data_of_spectra_that_straddle", sub_data(10, 32, 4), 72)
+sub_data_scenario("sub_data_of_blocks_smaller_than_a_spectrum", sub_data(10, 32, 2), 20)
+sub_data_scenario("too_few_entries", sub_data(10, 32, 5))
+sub_data_scenario("sub_data_in_the_first_block_only", lambda number: {} if number else sub_data(10)(number))
+sub_data_scenario("entries_that_describe_nothing", sub_data(10, 0))
+sub_data_scenario("entries_that_describe_less_than_nothing", sub_data(10, -96))
+sub_data_scenario("unknown_key_before_sub_data", sub_data(10, new_key4=b"\1\2\3\4"))
+sub_data_scenario("spectra_without_duration", sub_data(10), framedur=None)
+
+
 @scenario
-def narrow_sub_data(path):
+def sub_data_that_begins_elsewhere(path):
     data = ramp(21, 16)
-    write_buffer(path, {"db__size": 288, "sub_data": 1}, data, block_headers=sub_data(10))
+    blocks = [sub_data(10, 32, 9, **({"mux_port": 1} if number == 1 else {}))(number) for number in range(3)]
+    write_buffer(path, {"db__size": 288, "dbhdsize": 2048}, data, block_headers=blocks)
     return {"data": data}
 
 
 @scenario
-def wide_sub_data(path):
+def sub_data_cut_in_the_last_header(path):
     data = ramp(21, 16)
-    write_buffer(path, {"db__size": 288, "sub_data": 1}, data, block_headers=sub_data(20))
-    return {"data": data}
+    write_buffer(path, {"db__size": 288, "dbhdsize": 2048}, data, block_headers=sub_data(10, 32, 9))
+    cut(path, 2000 + 2 * (2048 + 288) + 100)
+    return {"db_count": 3, "full_blocks": 2, "spec_count": 0}
 
 
 # -- files that end early -----------------------------------------------------------------------------------------

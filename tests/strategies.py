@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from bufcache.buffer_parser.layout import ADCTYPE, DATAKIND, DATAMODE, DATATYPE, FILE_HEADER, KEY_ALPHABET
-from bufcache.testing import write_buffer
+from bufcache.testing import typical_header, write_buffer
 
 RANGES = {"i4": (-(2**31), 2**31 - 1), "u4": (0, 2**32 - 1), "i8": (-(2**63), 2**63 - 1), "u8": (0, 2**64 - 1)}
 
@@ -124,4 +124,42 @@ def buffer_files(draw) -> BufferFile:
         header_size=draw(st.sampled_from([0, 0, 2000, 5000])),
         block_headers=draw(st.lists(st.sampled_from([{}, {}, None]), min_size=1, max_size=3)),
         missing_bytes=draw(st.just(0) | st.integers(0, 300)),
+    )
+
+
+@st.composite
+def sub_data_files(draw) -> BufferFile:
+    """Draw a file with sub data in every block: any size of entries, of blocks and of their headers; possibly cut."""
+    data = draw(arrays())
+    spectrum = data.shape[1] * data.dtype.itemsize
+    described = draw(st.sampled_from([spectrum, 2 * spectrum, spectrum // 2, spectrum * 3 // 2]) | st.integers(1, 300))
+    block_size = draw(st.integers(1, 12).map(spectrum.__mul__) | st.integers(spectrum, 2000))
+    block_size -= block_size % data.dtype.itemsize
+    words = draw(st.sampled_from([10, 20]))
+    enough = block_size // spectrum * max(1, -(-spectrum // max(1, described))) + 3
+    entries = draw(st.just(enough) | st.just(enough) | st.integers(0, enough))
+    first = draw(st.lists(st.sampled_from(["io_ports", "mux_port", "new_key4", "sd_rsize"]), unique=True))
+    last = draw(st.lists(st.sampled_from(["io_ports", "dbfilled", "sd_rsize"]), unique=True))
+    generator = np.random.default_rng(draw(st.integers(0, 2**32)))
+    largest = draw(st.sampled_from([2, 100, 2**31]))
+
+    def value(key: str) -> Any:
+        number = int(generator.integers(-(2**31), 2**31))
+        return {"sd_rsize": max(1, described), "new_key4": b"\1\2\3\xff"}.get(key, number)
+
+    def block_header() -> dict[str, Any]:
+        table = generator.integers(-largest, largest, (entries, words)).astype("<i4")
+        table[:, 10:11] = 80
+        keys = [*first, "sd_rsize"] if "sd_rsize" not in last else first
+        before = {key: value(key) for key in keys}
+        return {**before, "begin_subdat": table.tobytes(), **{key: value(key) for key in last if key not in before}}
+
+    size = draw(st.integers(0, 70)) + 250 + entries * words * 4
+    overrides = {"db__size": block_size, "dbhdsize": size, "framedur": draw(st.floats(1e-3, 1e9))}
+    return BufferFile(
+        header=list(typical_header(data, **overrides).items()),
+        data=data,
+        header_size=2000,
+        block_headers=[block_header() for _ in range(draw(st.integers(1, 4)))],
+        missing_bytes=draw(st.just(0) | st.integers(0, 2000)),
     )

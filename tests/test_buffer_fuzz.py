@@ -9,23 +9,31 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scenarios import ramp
-from strategies import buffer_files
+from scenarios import ramp, sub_data
+from strategies import buffer_files, sub_data_files
 
 from bufcache.buffer_parser import Buffer
-from bufcache.buffer_parser.layout import FILE_HEADER
+from bufcache.buffer_parser.layout import FILE_HEADER, SUB_DATA_BEGIN, SUB_DATA_END
 from bufcache.errors import BufcacheError, InvalidFileError, TruncatedFileError
 from bufcache.testing import typical_header, write_buffer
 
 PROPERTIES = [name for name in dir(Buffer) if isinstance(getattr(Buffer, name), property) and name[0] != "_"]
 CALLS = {
     "get_data": [(), (0, 1), (1, 2, "delog"), (None, None, "log")],
+    "refresh": [()],
     "getArray": [(0, 1, True)],
     "getSpecDuration": [()],
     "getRealSpecCount": [()],
     "spec_to_time_ns": [(3,)],
     "time_to_spec": [(1e6,)],
+    "db_header": [(0,), (1,)],
+    "db_header_spec": [(3,)],
+    "db_value": [(0, "sd_rsize")],
+    "io_ports": [(0,), (1, 4, 8)],
+    "io_ports_spec": [(3, 1)],
+    "block_infos": [(), (["times", "spectrums", "mux_port", "index"], True)],
 }
+BLOCK_CALLS = ("db_header", "db_header_spec", "io_ports", "block_infos")
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +61,25 @@ def ask_everything(path) -> None:
             for arguments in calls:
                 with contextlib.suppress(BufcacheError):
                     getattr(buffer, name)(*arguments)
+        for limits in ({"frequency": (1e6, 4e7)}, {"time": (1e-5, 1e-3)}, {"frequency": (None, 0), "time": (0, None)}):
+            with contextlib.suppress(BufcacheError):
+                buffer.get_data(conversion="delog", **limits)
+        for key in (0, (-1, -1), slice(None, None, -3), (..., slice(1, None, 2)), [0, -1, 0], slice(2, 4)):
+            with contextlib.suppress(BufcacheError, IndexError):
+                _ = buffer.data[key]
+        with contextlib.suppress(BufcacheError):
+            assert sum(map(len, buffer.data.iter_blocks(2))) == len(buffer.data)
+
+
+def ask_about_blocks(path) -> None:
+    """Ask for what stands in block headers; let only a BufcacheError pass."""
+    with contextlib.suppress(BufcacheError), Buffer(path) as buffer:
+        for name in BLOCK_CALLS:
+            for arguments in CALLS[name]:
+                with contextlib.suppress(BufcacheError):
+                    getattr(buffer, name)(*arguments)
+        with contextlib.suppress(BufcacheError):
+            _ = buffer.last_spec
 
 
 def ask_about(path, content: bytes) -> None:
@@ -156,6 +183,89 @@ def test_lying_sizes_cost_nothing(path, header):
     path.write_bytes(content)
     with limits():
         ask_everything(path)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 511])
+def test_small_blocks_of_a_large_file_cost_little(path, size):
+    """Blocks of a few bytes, a million of them, are read within the limits."""
+    content = write_buffer(path, None, ramp(10_000, 64)).read_bytes()
+    path.write_bytes(patched(patched(content, "db__size", size), "dbhdsize", size // 2))
+    buffer = Buffer(path)
+    with limits():
+        assert len(buffer.get_data()) == buffer.spec_count > 5000
+        assert len(buffer.data[5:9]) == 4
+
+
+# -- block headers ------------------------------------------------------------------------------------------------
+
+BLOCK_HEADER_SIZE = 340
+
+
+@pytest.fixture(scope="module", params=[(10, 16), (10, 24), (20, 16)], ids=str)
+def with_sub_data(request, path):
+    """Return a small valid file of three blocks with sub data, and where its blocks begin."""
+    header = {"db__size": 32, "dbhdsize": BLOCK_HEADER_SIZE, "framedur": 5.5}
+    write_buffer(path, header, ramp(6, 8), header_size=700, block_headers=sub_data(*request.param, 2))
+    content = path.read_bytes()
+    return content, len(content) - 3 * (BLOCK_HEADER_SIZE + 32)
+
+
+def test_every_truncation_of_blocks(path, with_sub_data):
+    """A valid file that is cut at any byte behind its header raises only our errors."""
+    content, start = with_sub_data
+    for size in range(start, len(content)):
+        path.write_bytes(content[:size])
+        ask_about_blocks(path)
+
+
+@pytest.mark.parametrize("block", range(3))
+def test_every_flipped_byte_of_block_headers(path, with_sub_data, block):
+    """A valid file of which one byte of a block header or its sub data was changed raises only our errors."""
+    content, start = with_sub_data
+    first = start + block * (BLOCK_HEADER_SIZE + 32)
+    for position in range(first, first + BLOCK_HEADER_SIZE):
+        for value in {*(content[position] ^ 1 << bit for bit in range(8)), 0, 80, 255} - {content[position]}:
+            path.write_bytes(content[:position] + bytes([value]) + content[position + 1 :])
+            ask_about_blocks(path)
+
+
+@pytest.mark.parametrize("key", ["db__size", "dbhdsize", "framsize", "b_p_samp", "sd_rsize", "blochead", "sd_dsize"])
+def test_extreme_sizes_around_sub_data(path, with_sub_data, key):
+    """Sizes that are the least, the most, or nothing plausible raise only our errors, in 64 MB and in no time."""
+    content, _ = with_sub_data
+    for value in EXTREMES:
+        path.write_bytes(patched(content, key, value))
+        with limits():
+            ask_about_blocks(path)
+
+
+@given(file=sub_data_files(), data=st.data())
+def test_damaged_random_sub_data(path, file, data):
+    """A random file with sub data of which any bytes behind its header were overwritten raises only our errors."""
+    content = bytearray(file.write(path).read_bytes())
+    pieces = st.binary(min_size=1, max_size=8) | st.sampled_from([SUB_DATA_END, SUB_DATA_BEGIN, b"blockend"])
+    for _ in range(data.draw(st.integers(1, 5)) if len(content) > 2000 else 0):
+        start, piece = data.draw(st.integers(2000, len(content) - 1)), data.draw(pieces)
+        content[start : start + len(piece)] = piece
+    path.write_bytes(content)
+    ask_about_blocks(path)
+
+
+def test_a_huge_block_header_of_a_huge_file(path):
+    """A block header of gigabytes, which a sparse file could hold, is not read to its end."""
+    header = {"db__size": 2**20, "dbhdsize": 2**31 - 1}
+    entries = {"sd_rsize": 1, "begin_subdat": bytes(80), "end___subdat": None}
+    small = {**header, "dbhdsize": 200}
+    content = write_buffer(path, small, ramp(6, 8), block_headers=lambda number: entries).read_bytes()
+    path.write_bytes(patched(content[:2140], "dbhdsize", 2**31 - 1))
+    os.truncate(path, 2**33)
+    with limits():
+        ask_about_blocks(path)
+    with pytest.raises(TruncatedFileError, match="block 0"):
+        Buffer(path).db_header(0)
+
+
+# -- limits -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("length", [0, 1, 100, 2**16, 2**31, 2**32 - 1])

@@ -179,6 +179,35 @@ def test_the_logarithm_is_that_of_the_oracle(function, array, shift, bits):
     np.testing.assert_array_equal(array, before)
 
 
+@pytest.mark.parametrize("function", ["log", "delog"])
+@pytest.mark.parametrize(("shift", "bits"), [(1, 14), (8, 16), (30, 16), (8, 24), (3, 0)])
+def test_the_logarithm_of_many_numbers_is_that_of_the_oracle(function, shift, bits):
+    """Of every 16-bit sample, and of more numbers of any type than are converted at once, the bits are the oracle's."""
+    generator = np.random.default_rng(4)
+    for dtype in ("u2", "u4", "i2", "i4", "f4", "f8"):
+        array = generator.integers(0 if dtype[0] == "u" else -30_000, 30_000, (3, 100_000)).astype(dtype)
+        if dtype == "u2":
+            array[:, :65_536] = generator.permutation(65_536)
+        expected = getattr(OracleBuffer, function)(array.copy(), shift, bits)
+        assert getattr(Buffer, function)(array, shift, bits).tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["<u2", "<u4", "<f4"])
+@pytest.mark.parametrize("block_size", [99_996, 1_000_000])
+def test_large_data_read_as_the_oracle_reads_them(dtype, block_size, tmp_path):
+    """Data of many pieces and blocks, as they are and converted, are what the oracle reads."""
+    data = np.random.default_rng(5).integers(0, 60_000, (2000, 300)).astype(dtype)
+    path = write_buffer(tmp_path / "Large_00001p1c0b01", {"fftlogsh": 8, "db__size": block_size}, data)
+    with Buffer(path) as ours, OracleBuffer(path) as oracle:
+        for arguments in ((), (0, 2000, "delog"), (7, 1800, "delog"), (7, 9, "delog"), (333, 1666)):
+            found, expected = ours.get_data(*arguments), oracle.get_data(*arguments)
+            assert described("", found) == described("", expected)
+            if arguments:
+                lazily = ours.data[arguments[0] : arguments[1]]
+                raw = expected if len(arguments) < 3 else oracle.get_data(*arguments[:2])
+                np.testing.assert_array_equal(lazily, raw, strict=True)
+
+
 # -- filter_buffers -----------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from bufcache.buffer_parser.buffer import Buffer
 from bufcache.buffer_parser.filtering import filter_buffers
+from bufcache.buffer_parser.lazy import LazyArray
 from bufcache.errors import (
     InvalidArgumentError,
     InvalidFileError,
@@ -14,6 +15,7 @@ __all__ = [
     "Buffer",
     "InvalidArgumentError",
     "InvalidFileError",
+    "LazyArray",
     "MissingHeaderError",
     "TruncatedFileError",
     "UnsupportedFormatError",

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import FileIO
 from operator import index
-from typing import TYPE_CHECKING, Any, Self, SupportsIndex
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex, TypeVar
 
-from bufcache.buffer_parser import data, layout
+from bufcache.buffer_parser import axes, layout, logarithm
+from bufcache.buffer_parser.axes import Axis
+from bufcache.buffer_parser.block_headers import BlockHeaders
+from bufcache.buffer_parser.data import Samples, read_steps, sample_dtype
 from bufcache.buffer_parser.header import Header, header_size, parse_header
-from bufcache.buffer_parser.properties import Properties
+from bufcache.buffer_parser.lazy import LazyArray
+from bufcache.buffer_parser.logarithm import Conversion
 from bufcache.errors import BufcacheError, ClosedError, InvalidArgumentError, TruncatedFileError
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
+
+T = TypeVar("T")
+
+Limits = tuple[float | None, float | None]
+"""From the first number up to, without, the second; None is no limit."""
 
 _FIRST_READ = 4096
 
 
-class Buffer(Properties):
+class Buffer(BlockHeaders):
     """A buffer file: one channel of one measured process.
 
     Nothing is opened before the first property is asked for or the ``with`` block is entered. Inside ``with`` the
@@ -43,13 +53,14 @@ class Buffer(Properties):
         The file ends inside its header.
     """
 
-    log = staticmethod(data.log)
-    delog = staticmethod(data.delog)
+    log = staticmethod(logarithm.log)
+    delog = staticmethod(logarithm.delog)
 
     def __init__(self, filepath: str | os.PathLike[str]) -> None:
         self._filepath = filepath
         self._file: FileIO | None = None
         self._loaded: Header | None = None
+        self._known_samples: Samples | None = None
         self._is_closed = False
 
     # -- opening and closing ----------------------------------------------------------------------------------
@@ -100,6 +111,7 @@ class Buffer(Properties):
             self._loaded = parse_header(_read_header(file, file_size), file_size)
         except BufcacheError as error:
             raise self._with_path(error) from None
+        self._known_samples = None
         return self._loaded
 
     @property
@@ -121,6 +133,9 @@ class Buffer(Properties):
         specFrom: SupportsIndex | None = None,
         specTo: SupportsIndex | None = None,
         conversion: str | None = None,
+        *,
+        frequency: Limits | None = None,
+        time: Limits | None = None,
     ) -> NDArray[Any]:
         """Read spectra, or the frames of a signal.
 
@@ -131,31 +146,41 @@ class Buffer(Properties):
         conversion
             ``"delog"`` undoes the logarithm of data that have one, ``"log"`` takes it of data that have none; other
             data stay as they are.
+        frequency
+            (low, high) in Hz: only the bands with low <= `frequencies` < high. None is no limit.
+        time
+            (start, stop) in s, in the place of specFrom and specTo: only the spectra, or the samples of a signal,
+            with start <= `times` < stop. None is no limit.
 
         Returns
         -------
-        Array of shape (spectra, `frq_bands`), or flat for a signal; uint16, uint32 or float32 as in the file,
-        float64 after a conversion. The caller owns it.
+        Array of shape (spectra, bands), or flat for a signal; uint16, uint32 or float32 as in the file, float64
+        after a conversion. The caller owns it.
 
         Raises
         ------
         InvalidArgumentError
-            Indices that are not integers or not 0 <= specFrom <= specTo <= `spec_count`; an unknown conversion.
+            Indices that are not integers or not 0 <= specFrom <= specTo <= `spec_count`; limits that are not two
+            numbers or in the wrong order; specFrom or specTo beside `time`; `frequency` of a signal; an unknown
+            conversion.
         UnsupportedFormatError
             Samples or a resolution that cannot be converted.
         TruncatedFileError
-            The file has become shorter since it was opened.
+            The file has become shorter since its size was taken.
         """
         if conversion not in (None, "log", "delog"):
             raise InvalidArgumentError(f"conversion is {conversion!r}; expected None, 'log' or 'delog'")
-        with self._opened() as file:
-            if self._loaded is None:
-                self._load(file)
-            first, last = self._spec_range(specFrom, specTo)
-            samples = self._read(file, first, last)
-        if self.datamode != layout.DATAMODE.DATAMODE_SIGNAL:
-            samples = samples.reshape(last - first, self.frq_bands)
-        return samples if conversion is None else self._convert(samples, conversion)
+        if time is not None and (specFrom, specTo) != (None, None):
+            raise InvalidArgumentError("the spectra are chosen by time or by specFrom and specTo, not by both")
+
+        def read(file: FileIO) -> NDArray[Any]:
+            samples = self._samples
+            rows = self._row_range(specFrom, specTo) if time is None else self._select(self._times, "time", time)
+            bands = range(samples.bands) if frequency is None else self._bands_between(frequency)
+            found = read_steps(file, samples, rows, bands, self._conversion(conversion))
+            return found if len(samples.shape) > 1 else found.reshape(-1)
+
+        return self._reading(read)
 
     def getArray(
         self,
@@ -166,8 +191,86 @@ class Buffer(Properties):
         """Read spectra as `get_data` does, with the logarithm undone where `delog` is true."""
         return self.get_data(specFrom, specTo, "delog" if delog else None)
 
-    def _spec_range(self, first: SupportsIndex | None, last: SupportsIndex | None) -> tuple[int, int]:
-        count = self.spec_count
+    @property
+    def data(self) -> LazyArray:
+        """All data like a numpy array that is still on disk: an index reads what it needs (`LazyArray`)."""
+        return LazyArray(self, self._samples)
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """When each spectrum starts, or each sample of a signal, in s after the first: the first axis of `data`.
+
+        Spectra are `spec_duration` apart, the samples of a signal `spec_duration` / `frq_bands`.
+        """
+        return self._times.values()
+
+    @property
+    def frequencies(self) -> NDArray[np.float64]:
+        """Where each band starts, in Hz: `frq_start` + i * `frq_per_band`, the second axis of `data`."""
+        return self._frequencies.values()
+
+    def refresh(self) -> Self:
+        """Take the size of the file anew, for one that is being recorded; its header stays as it was read.
+
+        The counts and `get_data` follow; what `data` gave before keeps its shape.
+
+        Returns
+        -------
+        The buffer itself.
+
+        Raises
+        ------
+        ClosedError
+            The buffer is closed.
+        TruncatedFileError
+            The file is now shorter than its header.
+        """
+        with self._opened() as file:
+            header = self._loaded or self._load(file)
+            size = os.fstat(file.fileno()).st_size
+        if size < len(header.raw):
+            raise TruncatedFileError(
+                f"{os.fspath(self._filepath)}: the header has {len(header.raw)} bytes, but {size} are left of the file"
+            )
+        self._loaded, self._known_samples = header._replace(file_size=size), None
+        return self
+
+    def _reading(self, read: Callable[[FileIO], T]) -> T:
+        """Call a function with the open file, the header known."""
+        if self._file is None or self._loaded is None:
+            with self._opened() as file:
+                if self._loaded is None:
+                    self._load(file)
+                return self._read_from(file, read)
+        return self._read_from(self._file, read)
+
+    def _read_from(self, file: FileIO, read: Callable[[FileIO], T]) -> T:
+        try:
+            return read(file)
+        except TruncatedFileError as error:
+            raise self._with_path(error) from None
+
+    @property
+    def _samples(self) -> Samples:
+        """Where the samples lie and what they are; computed once a size of the file."""
+        if self._known_samples is None:
+            self._known_samples = self._find_samples()
+        return self._known_samples
+
+    def _find_samples(self) -> Samples:
+        width, bands, spectra, blocks = self.bytes_per_sample, self.frq_bands, self.spec_count, self._blocks
+        flags = self._need("the sample type", "p__flags") if width == 4 else 0
+        try:
+            dtype = sample_dtype(width, flags)
+        except BufcacheError as error:
+            raise self._with_path(error) from None
+        if self.datamode == layout.DATAMODE.DATAMODE_SIGNAL:
+            return Samples(blocks, dtype, spectra * bands, 1, bands, (spectra * bands,))
+        return Samples(blocks, dtype, spectra, bands, 1, (spectra, bands))
+
+    def _row_range(self, first: SupportsIndex | None, last: SupportsIndex | None) -> range:
+        each = self._samples.rows_per_spectrum
+        count = self._samples.rows // each
         try:
             start = 0 if first is None else index(first)
             stop = count if last is None else index(last)
@@ -177,25 +280,37 @@ class Buffer(Properties):
             raise InvalidArgumentError(
                 f"{os.fspath(self._filepath)}: spectra {start} to {stop}; the file holds 0 to {count}"
             )
-        return start, stop
+        return range(start * each, stop * each)
 
-    def _read(self, file: FileIO, first: int, last: int) -> NDArray[Any]:
-        width = self.bytes_per_sample
-        flags = self._need("the sample type", "p__flags") if width == 4 else 0
-        bands, blocks = self.frq_bands, self._blocks
+    def _bands_between(self, limits: Limits) -> range:
+        if len(self._samples.shape) == 1:
+            raise InvalidArgumentError(f"{os.fspath(self._filepath)}: a signal has no bands to choose by frequency")
+        return self._select(self._frequencies, "frequency", limits)
+
+    def _select(self, axis: Axis, name: str, limits: Limits) -> range:
         try:
-            dtype = data.sample_dtype(width, flags)
-            return data.read_samples(file, blocks, dtype, first * bands, (last - first) * bands)
+            return axis.between(name, limits)
         except BufcacheError as error:
             raise self._with_path(error) from None
 
-    def _convert(self, samples: NDArray[Any], conversion: str) -> NDArray[Any]:
-        shift = self.fft_log_shift
-        if (conversion == "delog") != (shift != 0):
-            return samples
+    @property
+    def _times(self) -> Axis:
+        return axes.times(self._samples.rows, self._samples.rows_per_spectrum, self.spec_duration)
+
+    @property
+    def _frequencies(self) -> Axis:
+        try:
+            return axes.frequencies(self.frq_bands, self.sample_count, self.frq_start, self.frq_per_band)
+        except BufcacheError as error:
+            raise self._with_path(error) from None
+
+    def _conversion(self, name: str | None) -> Conversion | None:
+        """Return the conversion of that name where the data are not what it gives already."""
+        if name is None or (name == "delog") != ((shift := self.fft_log_shift) != 0):
+            return None
         resolution = self.bit_resolution
         try:
-            return (data.delog if conversion == "delog" else data.log)(samples, shift, resolution)
+            return logarithm.conversion(name, shift, resolution)
         except BufcacheError as error:
             raise self._with_path(error) from None
 

@@ -1,20 +1,48 @@
-"""Samples out of a file: types, reading, the logarithm."""
+"""Samples out of a file: where they lie, what they are, and reading them.
+
+Data are read into new arrays, never mapped: a mapped file that another process cuts kills the process that reads it.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from io import FileIO
+from itertools import pairwise
+from threading import Lock
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from bufcache.buffer_parser.geometry import Blocks
 from bufcache.buffer_parser.layout import FLOAT_SAMPLES
+from bufcache.buffer_parser.logarithm import PIECE, Conversion, fastest
 from bufcache.errors import TruncatedFileError, UnsupportedFormatError
 
-_LOG_OFFSETS = {14: 23, 16: 23, 24: 31}
-"""The exponent that the largest value stands for, by bit resolution."""
+_WINDOW = 1 << 20
+"""Bytes of the file that are read at once where its blocks are small."""
+
+_WORTH_A_CALL = 1 << 13
+"""Bytes that are sooner read and dropped than stepped over with another call to the system."""
+
+_SEEKING = Lock()
+"""Held between seek and read where the system has no preadv: threads may share a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """The samples of a file, in rows: the spectra, each of so many bands, or the samples of a signal, of one."""
+
+    blocks: Blocks
+    dtype: np.dtype[Any]
+    rows: int
+    bands: int
+    rows_per_spectrum: int
+    """1, or of a signal the samples of a frame."""
+    shape: tuple[int, ...]
+    """Shape of all data: (rows, bands), or (rows,) of a signal."""
 
 
 def sample_dtype(bytes_per_sample: int, flags: int) -> np.dtype[Any]:
@@ -32,76 +60,176 @@ def sample_dtype(bytes_per_sample: int, flags: int) -> np.dtype[Any]:
     raise UnsupportedFormatError(f"samples of {bytes_per_sample} bytes; bufcache reads those of 2 and 4")
 
 
-def read_samples(file: FileIO, blocks: Blocks, dtype: np.dtype[Any], first: int, count: int) -> NDArray[Any]:
-    """Read `count` samples from sample `first` on into a new array, block by block.
+# -- rows and bands -----------------------------------------------------------------------------------------------
+
+
+def read_steps(
+    file: FileIO, samples: Samples, rows: range, bands: range, conversion: Conversion | None = None
+) -> NDArray[Any]:
+    """Read chosen bands of chosen rows, any steps apart, piece by piece.
 
     Raises
     ------
     TruncatedFileError
         The file has become shorter since it was opened.
     """
-    samples = np.empty(count, dtype)
-    target = samples.view(np.uint8).data
-    position = 0
-    start = first * dtype.itemsize
-    for offset, length in blocks.extents(start, start + len(target)):
-        _read_exactly(file, offset, target[position : position + length])
-        position += length
-    return samples
+    if not rows or not bands:
+        return np.empty((len(rows), len(bands)), samples.dtype if conversion is None else np.float64)
+    if rows.step == 1 and bands == range(samples.bands):
+        return _read_whole(file, samples, rows.start, rows.stop, conversion)
+    if rows.step < 0:
+        return read_steps(file, samples, rows[::-1], bands, conversion)[::-1]
+    found = np.empty((len(rows), len(bands)), samples.dtype if conversion is None else np.float64)
+    convert = np.copyto if conversion is None else fastest(conversion, samples.dtype, found.size)
+    for position, count in _pieces(samples, rows):
+        first, last = rows[position], rows[position + count - 1] + 1
+        convert(found[position : position + count], _read_bands(file, samples, first, last, bands)[:: rows.step])
+    return found
 
 
-def _read_exactly(file: FileIO, offset: int, target: memoryview) -> None:
-    file.seek(offset, os.SEEK_SET)
-    while target:
-        count = file.readinto(target)
-        if not count:
-            raise TruncatedFileError(f"{len(target)} bytes from offset {file.tell()} on are gone since it was opened")
-        target = target[count:]
-
-
-def delog(data: ArrayLike, fft_log_shift: int, ad_bit_resolution: int) -> NDArray[np.float64]:
-    """Undo the logarithm of FFT data.
-
-    Parameters
-    ----------
-    data
-        Logarithmic values, any shape; left as they are.
-    fft_log_shift
-        The shift of the logarithm, as the file header gives it.
-    ad_bit_resolution
-        14, 16 or 24; below 1 counts as 16.
-
-    Returns
-    -------
-    float64 array of the same shape, signs kept.
+def read_listed(file: FileIO, samples: Samples, rows: NDArray[np.intp], bands: range) -> NDArray[Any]:
+    """Read chosen bands of the rows that an array of their numbers lists, in its order.
 
     Raises
     ------
-    UnsupportedFormatError
-        No logarithm is defined for that resolution.
+    TruncatedFileError
+        The file has become shorter since it was opened.
     """
-    base, slope = _log_scale(fft_log_shift, ad_bit_resolution)
-    values = np.asarray(data, np.float64)
-    with np.errstate(all="ignore"):
-        return _with_sign(np.power(2.0, np.abs(values) * slope + base) - np.power(2.0, base), values)
+    found = np.empty((len(rows), len(bands)), samples.dtype)
+    if not found.size:
+        return found
+    order = np.argsort(rows, kind="stable")
+    ascending = rows[order]
+    for start, stop in _neighbours(samples, ascending):
+        first, last = int(ascending[start]), int(ascending[stop - 1]) + 1
+        part = _read_bands(file, samples, first, last, bands)
+        found[order[start:stop]] = part[ascending[start:stop] - first]
+    return found
 
 
-def log(data: ArrayLike, fft_log_shift: int, ad_bit_resolution: int) -> NDArray[np.float64]:
-    """Take the logarithm that the Analyzer stores FFT data with; the inverse of `delog`, same parameters."""
-    base, slope = _log_scale(fft_log_shift, ad_bit_resolution)
-    values = np.asarray(data, np.float64)
-    with np.errstate(all="ignore"):
-        return _with_sign((np.log2(np.abs(values) + np.power(2.0, base)) - base) / slope, values)
+def _read_whole(
+    file: FileIO, samples: Samples, first: int, last: int, conversion: Conversion | None = None
+) -> NDArray[Any]:
+    """Read whole rows from `first` up to, without, `last`: straight into the result, or converted piece by piece."""
+    blocks, bands, width = samples.blocks, samples.bands, samples.dtype.itemsize
+    start = first * bands * width
+    if conversion is None:
+        found = np.empty((last - first, bands), samples.dtype)
+        _read_into(file, blocks, start, found)
+        return found
+    result = np.empty((last - first, bands))
+    flat, count = result.reshape(-1), result.size
+    convert = fastest(conversion, samples.dtype, count)
+    piece = np.empty(min(PIECE, count), samples.dtype)
+    for position in range(0, count, PIECE):
+        part = piece[: count - position]
+        _read_into(file, blocks, start + position * width, part)
+        convert(flat[position : position + PIECE], part)
+    return result
 
 
-def _with_sign(magnitudes: NDArray[np.float64], signed: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(signed < 0, -magnitudes, magnitudes)
+def _pieces(samples: Samples, rows: range) -> Iterator[tuple[int, int]]:
+    """Give position and number of the rows that are read at once: one where too much lies between them."""
+    skipped = (rows.step - 1) * samples.bands * samples.dtype.itemsize
+    most = 1 if skipped >= _WORTH_A_CALL else max(1, PIECE // (samples.bands * rows.step))
+    for position in range(0, len(rows), most):
+        yield position, min(most, len(rows) - position)
 
 
-def _log_scale(fft_log_shift: int, ad_bit_resolution: int) -> tuple[np.float64, np.float64]:
-    """Return the exponent of the smallest value, and the exponents a step."""
-    bits = ad_bit_resolution if ad_bit_resolution >= 1 else 16
-    if bits not in _LOG_OFFSETS:
-        raise UnsupportedFormatError(f"no logarithm is defined for a resolution of {bits} bits; only for 14, 16, 24")
-    base = np.float64(fft_log_shift - 1)
-    return base, (_LOG_OFFSETS[bits] - base) / np.float64(2.0**bits)
+def _neighbours(samples: Samples, ascending: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
+    """Give start and stop of the runs of sorted row numbers that are read at once."""
+    widest = 1 + _WORTH_A_CALL // (samples.bands * samples.dtype.itemsize)
+    most = max(1, PIECE // samples.bands)
+    edges = [0, *(np.flatnonzero(np.diff(ascending) > widest) + 1).tolist(), len(ascending)]
+    for start, end in pairwise(edges):
+        stop = start
+        while stop < end:
+            first, stop = stop, stop + int(np.searchsorted(ascending[stop:end], ascending[stop] + most))
+            yield first, stop
+
+
+def _read_bands(file: FileIO, samples: Samples, first: int, last: int, bands: range) -> NDArray[Any]:
+    """Read chosen bands of neighbouring rows, one by one where too much lies between them."""
+    low, high = min(bands[0], bands[-1]), max(bands[0], bands[-1]) + 1
+    width, row = samples.dtype.itemsize, samples.bands
+    if last - first > 1 and (row - (high - low)) * width < _WORTH_A_CALL:
+        low, high = 0, row
+    found = np.empty((last - first, high - low), samples.dtype)
+    if high - low == row:
+        _read_into(file, samples.blocks, first * row * width, found)
+    else:
+        for number, target in enumerate(found, first):
+            _read_into(file, samples.blocks, (number * row + low) * width, target)
+    start, stop = bands[0] - low, bands[-1] - low + (1 if bands.step > 0 else -1)
+    return found[:, start : None if stop < 0 else stop : bands.step]
+
+
+# -- bytes --------------------------------------------------------------------------------------------------------
+
+
+def _read_into(file: FileIO, blocks: Blocks, start: int, target: NDArray[Any]) -> None:
+    """Fill an array with the data bytes from `start` on."""
+    block, inside = divmod(start, blocks.db_size)
+    if inside + target.nbytes <= blocks.db_size:
+        read_exactly(file, blocks.data_offset(block) + inside, target.data)
+    elif max(blocks.db_size, blocks.db_header_size) < _WORTH_A_CALL:
+        _read_small_blocks(file, blocks, start, target.reshape(-1).view(np.uint8))
+    else:
+        _read_by_block(file, blocks, start, target.reshape(-1).view(np.uint8))
+
+
+def _read_by_block(file: FileIO, blocks: Blocks, start: int, target: NDArray[np.uint8]) -> None:
+    """Read each block's bytes straight to their place."""
+    position = 0
+    for offset, length in blocks.extents(start, start + len(target)):
+        read_exactly(file, offset, target[position : position + length].data)
+        position += length
+
+
+def _read_small_blocks(file: FileIO, blocks: Blocks, start: int, target: NDArray[np.uint8]) -> None:
+    """Read the whole blocks of a range with their headers, many at once, and what stands before and behind them."""
+    size = blocks.db_size
+    head = -start % size
+    stop = head + (len(target) - head) // size * size
+    _read_by_block(file, blocks, start, target[:head])
+    _read_whole_blocks(file, blocks, (start + head) // size, target[head:stop].reshape(-1, size))
+    _read_by_block(file, blocks, start + stop, target[stop:])
+
+
+def _read_whole_blocks(file: FileIO, blocks: Blocks, first: int, target: NDArray[np.uint8]) -> None:
+    """Fill each row of the target with the data of one block."""
+    size, period = blocks.db_size, blocks.db_size + blocks.db_header_size
+    most = max(1, min(_WINDOW // period, len(target)))
+    window = np.empty((most, period), np.uint8)  # a row is a block's data and the next block's header
+    for position in range(0, len(target), most):
+        count = min(most, len(target) - position)
+        wanted = window.reshape(-1)[: count * period - blocks.db_header_size]
+        read_exactly(file, blocks.data_offset(first + position), wanted.data)
+        target[position : position + count] = window[:count, :size]
+
+
+def read_exactly(file: FileIO, offset: int, target: memoryview) -> None:
+    """Fill memory with the bytes of the file from an offset on.
+
+    Raises
+    ------
+    TruncatedFileError
+        The file ends before.
+    """
+    size = target.nbytes
+    done = _read_at(file, offset, target) if size else 0
+    while done < size:
+        rest = np.frombuffer(target, np.uint8)[done:].data
+        count = _read_at(file, offset + done, rest)
+        if not count:
+            raise TruncatedFileError(f"{size - done} bytes from offset {offset + done} on are gone since it was opened")
+        done += count
+
+
+def _read_at(file: FileIO, offset: int, target: memoryview) -> int:
+    """Read from an offset into memory and return how many bytes; the only place that reads blocks."""
+    if hasattr(os, "preadv"):
+        return os.preadv(file.fileno(), (target,), offset)
+    with _SEEKING:  # on Windows
+        file.seek(offset)
+        return file.readinto(target)

@@ -41,11 +41,17 @@ class Blocks:
         while first < last:
             block, inside = divmod(first, self.db_size)
             length = min(self.db_size - inside, last - first)
-            yield self._data_offset(block) + inside, length
+            yield self.data_offset(block) + inside, length
             first += length
 
-    def _data_offset(self, block: int) -> int:
+    def data_offset(self, block: int) -> int:
+        """Offset in the file of a block's data."""
         return self.header_size + block * (self.db_size + self.db_header_size) + self.db_header_size
+
+    def header_extent(self, block: int) -> tuple[int, int]:
+        """Give (offset in the file, length) of what the file has of a block's header."""
+        offset = self.data_offset(block) - self.db_header_size
+        return offset, min(self.db_header_size, self.file_size - offset)
 
 
 def blocks(file_size: int, header_size: int, db_header_size: int, db_size: int) -> Blocks:

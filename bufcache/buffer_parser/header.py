@@ -1,14 +1,24 @@
-"""Bytes to values: the header of a file, entry by entry. The only importer of struct."""
+"""Bytes to values: the header of a file or of a data block, entry by entry. The only importer of struct."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from struct import Struct
 from typing import Any, NamedTuple
 
-from bufcache.buffer_parser.layout import FILE_HEADER, KEY_ALPHABET, KEY_SIZE, MAGIC, Entry
+from bufcache.buffer_parser.layout import (
+    BLOCK_HEADER,
+    FILE_HEADER,
+    KEY_ALPHABET,
+    KEY_SIZE,
+    LONG_KEY_SIZE,
+    MAGIC,
+    SUB_DATA_BEGIN,
+    SUB_DATA_END,
+    Entry,
+)
 from bufcache.errors import InvalidFileError, TruncatedFileError
 
 Value = Any
@@ -19,6 +29,9 @@ FIRST_ENTRY_SIZE = KEY_SIZE + 4
 
 LARGEST_HEADER = 1 << 22
 """Bytes beyond which a header size is taken for damage; real headers have about 2000."""
+
+_ENDS = ("headsend", "blockend")
+"""The keys behind which a header is padding."""
 
 _NUMBERS = {
     "i4": Struct("<i"),
@@ -82,7 +95,52 @@ def parse_header(raw: bytes, file_size: int) -> Header:
     InvalidFileError
         Something else stands where a key must stand, or a value reaches beyond the header.
     """
-    return Header(raw, _entries(raw, _FILE_READERS), file_size)
+    return Header(raw, _entries(raw, len(raw), _FILE_READERS, _is_zero_to_the_end), file_size)
+
+
+def parse_block_header(raw: bytes, size: int) -> dict[str, Value]:
+    """Parse the header of a data block: the value of each known key, in the order of the file.
+
+    Parameters
+    ----------
+    raw
+        Its bytes, fewer than `size` where the file ends inside it.
+    size
+        The bytes that it should have.
+
+    Raises
+    ------
+    InvalidFileError
+        Something else stands where a key must stand, or a value reaches beyond the header.
+    TruncatedFileError
+        The same, and the file ends before the header does.
+    """
+    return _entries(raw, size, _BLOCK_READERS, _is_zero)
+
+
+class SubDataPlace:
+    """Where the sub data begin in a block header, and in every other header of the same keys.
+
+    Parameters
+    ----------
+    raw
+        The bytes of a block header that `parse_block_header` has read and that has sub data.
+    """
+
+    def __init__(self, raw: bytes) -> None:
+        self.start = raw.index(SUB_DATA_BEGIN) + LONG_KEY_SIZE
+        """Offset of the sub data."""
+        form, position = "<", 0
+        while (reader := _BLOCK_READERS.get(raw[position : position + KEY_SIZE])) and reader.number:
+            form += f"{KEY_SIZE}s{reader.number.size}x"
+            position += KEY_SIZE + reader.number.size
+        self._keys = Struct(f"{form}{LONG_KEY_SIZE}s")
+        self._found = self._keys.unpack_from(raw)
+        self._is_plain = position + LONG_KEY_SIZE == self.start and self._found[-1] == SUB_DATA_BEGIN
+
+    def is_in(self, header: memoryview) -> bool:
+        """Tell whether a header, of which the first `start` bytes are given at least, has its sub data there too."""
+        return self._is_plain and self._keys.unpack_from(header) == self._found
 
 
 class _Reader(NamedTuple):
@@ -98,51 +156,72 @@ def _readers(table: Mapping[str, Entry]) -> dict[bytes, _Reader]:
 
 
 _FILE_READERS = _readers(FILE_HEADER)
+_BLOCK_READERS = _readers(BLOCK_HEADER)
 
 
-def _entries(raw: bytes, readers: Mapping[bytes, _Reader]) -> dict[str, Value]:
+def _is_zero_to_the_end(raw: bytes, position: int) -> bool:
+    return not any(raw[position:])
+
+
+def _is_zero(raw: bytes, position: int) -> bool:
+    return raw[position] == 0
+
+
+def _entries(
+    raw: bytes, size: int, readers: Mapping[bytes, _Reader], is_padding: Callable[[bytes, int], bool]
+) -> dict[str, Value]:
+    """Read the entries of a header that should have `size` bytes up to its end, or up to its padding."""
     entries: dict[str, Value] = {}
     position, end = 0, len(raw)
     while position + KEY_SIZE <= end:
-        reader = readers.get(raw[position : position + KEY_SIZE])
+        reader = readers.get(raw[position : position + KEY_SIZE]) or readers.get(
+            raw[position : position + LONG_KEY_SIZE]
+        )
         if reader is None:
-            if not any(raw[position:]):
-                break  # zeros up to the end: the padding of a header without headsend
+            if is_padding(raw, position):
+                return entries
             position = _after_unknown(raw, position)
             continue
-        start = position + KEY_SIZE
+        start = position + len(reader.name)
         if reader.number is None:
-            entries[reader.name], position = _special_value(raw, start, reader)
-            if reader.name == "headsend":
-                break
+            entries[reader.name], position = _special_value(raw, start, size, reader)
+            if reader.name in _ENDS:
+                return entries
             continue
         position = start + reader.number.size
         if position > end:
-            raise _beyond_the_end(reader, start, position, end)
+            raise _beyond_the_end(reader, start, position, end, size)
         entries[reader.name] = reader.number.unpack_from(raw, start)[0]
+    if end < size:
+        raise TruncatedFileError(f"a header of {size} bytes goes on where the file ends, after {end} of them")
     return entries
 
 
-def _special_value(raw: bytes, start: int, reader: _Reader) -> tuple[Value, int]:
+def _special_value(raw: bytes, start: int, size: int, reader: _Reader) -> tuple[Value, int]:
     """Return a value that is not a number, and the position behind it."""
     if reader.code == "none":
         return None, start
+    if reader.code == "raw":
+        stop = raw.find(SUB_DATA_END, start)
+        if stop < 0:
+            raise _beyond_the_end(reader, start, len(raw), len(raw), size)
+        return raw[start:stop], stop
     if reader.code == "hex4":
         stop = start + _HEX_SIZE
         if stop > len(raw):
-            raise _beyond_the_end(reader, start, stop, len(raw))
+            raise _beyond_the_end(reader, start, stop, len(raw), size)
         return raw[start:stop].hex().encode("ascii"), stop
     first = start + _LENGTH.size
     stop = first if first > len(raw) else first + _LENGTH.unpack_from(raw, start)[0]
     if stop > len(raw):
-        raise _beyond_the_end(reader, start, stop, len(raw))
+        raise _beyond_the_end(reader, start, stop, len(raw), size)
     return raw[first:stop], stop
 
 
-def _beyond_the_end(reader: _Reader, start: int, stop: int, end: int) -> InvalidFileError:
-    return InvalidFileError(
-        f"offset {start}: the value of {reader.name!r} reaches to byte {stop}, the header ends at byte {end}"
-    )
+def _beyond_the_end(reader: _Reader, start: int, stop: int, end: int, size: int) -> InvalidFileError:
+    kind = TruncatedFileError if end < size else InvalidFileError
+    reach = f"to byte {stop}" if stop > end else "beyond the header, which lacks its end"
+    return kind(f"offset {start}: the value of {reader.name!r} reaches {reach}, the header ends at byte {end}")
 
 
 def _after_unknown(raw: bytes, position: int) -> int:

@@ -18,6 +18,15 @@ KEY_SIZE = 8
 KEY_ALPHABET = b"0123456789_`abcdefghijklmnopqrstuvwxyz"
 """The bytes that a key is made of."""
 
+LONG_KEY_SIZE = 12
+"""Bytes of the two keys of a block header that frame its sub data."""
+
+SUB_DATA_BEGIN = b"begin_subdat"
+"""The key behind which the sub data of a block begin."""
+
+SUB_DATA_END = b"end___subdat"
+"""The key that ends the sub data of a block."""
+
 FLOAT_SAMPLES = 8
 """The bit of ``p__flags`` that says: samples of 4 bytes are floats."""
 

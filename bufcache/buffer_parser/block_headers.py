@@ -1,0 +1,291 @@
+"""Block headers of a file: their entries, and the table that their sub data make."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
+from io import FileIO
+from operator import index
+from typing import SupportsIndex, TypeVar
+
+import numpy as np
+
+from bufcache.buffer_parser import subdata
+from bufcache.buffer_parser.data import read_exactly
+from bufcache.buffer_parser.geometry import Blocks
+from bufcache.buffer_parser.header import SubDataPlace, Value, parse_block_header
+from bufcache.buffer_parser.properties import Properties
+from bufcache.buffer_parser.subdata import Chunk, Integers, Selection, Table
+from bufcache.errors import BufcacheError, InvalidArgumentError, MissingHeaderError, TruncatedFileError, nearest
+
+T = TypeVar("T")
+
+LARGEST_BLOCK_HEADER = 1 << 24
+"""Bytes of a block header behind which nothing is looked for; real ones have 65536."""
+
+
+class BlockHeaders(Properties):
+    """What the headers of the data blocks say: ports, gains, measure positions along the data.
+
+    Blocks and spectra are counted from 0. A damaged block header raises InvalidFileError, one inside which the file
+    ends TruncatedFileError, wrong arguments InvalidArgumentError.
+    """
+
+    @abstractmethod
+    def _reading(self, read: Callable[[FileIO], T]) -> T:
+        """Call a function with the open file, the header known; put the path into a TruncatedFileError."""
+
+    def db_header(self, db_idx: SupportsIndex) -> dict[str, Value]:
+        """Read the header of a data block.
+
+        Parameters
+        ----------
+        db_idx
+            The block, 0 to `db_count` - 1.
+
+        Returns
+        -------
+        The known entries in file order: key -> value; none of them where the header is empty. ``begin_subdat`` gives
+        the sub data as bytes; ``end___subdat`` and ``blockend`` are None.
+
+        Raises
+        ------
+        InvalidArgumentError
+            There is no such block.
+        InvalidFileError
+            The header is damaged.
+        TruncatedFileError
+            The file ends inside the header.
+        """
+        return self._header_of(lambda: self._block(db_idx))[1]
+
+    def db_header_spec(self, spec: SupportsIndex) -> dict[str, Value]:
+        """Read the header of the block in which a spectrum starts, 0 to `spec_count` - 1, as `db_header` does."""
+        return self._header_of(lambda: self._block_of(spec))[1]
+
+    def db_value(self, db_idx: SupportsIndex, key: str) -> Value:
+        """Read the value of one key of a block header, as `db_header` does.
+
+        Raises
+        ------
+        MissingHeaderError
+            The header of that block lacks the key.
+        """
+        return self._value(lambda: self._block(db_idx), key)
+
+    def io_ports(self, db_idx: SupportsIndex, byte: int | None = None, bit: int | None = None) -> int | bool:
+        """Read the input and output ports of a data block (``io_ports``, inverted: a set bit is an active port).
+
+        Parameters
+        ----------
+        db_idx
+            The block, 0 to `db_count` - 1.
+        byte
+            1, 2 or 4 for ports 0 to 7, 8 to 15 or 16 to 23; all 24 where it is None.
+        bit
+            1 to 8 for one port of that byte.
+
+        Returns
+        -------
+        The ports as bits of an int; a bool for one port.
+
+        Raises
+        ------
+        InvalidArgumentError
+            There is no such block, byte or bit, or a bit is asked for without a byte.
+        MissingHeaderError
+            The header of that block lacks the ports.
+        """
+        return self._ports(lambda: self._block(db_idx), byte, bit)
+
+    def io_ports_spec(self, spec: SupportsIndex, byte: int | None = None, bit: int | None = None) -> int | bool:
+        """Read the ports of the block in which a spectrum starts, 0 to `spec_count` - 1, as `io_ports` does."""
+        return self._ports(lambda: self._block_of(spec), byte, bit)
+
+    @property
+    def last_spec(self) -> int:
+        """Number of spectra by the recorder's count: ``lastsamp`` of the last block // `frq_bands`.
+
+        `spec_count` is what the file holds. MissingHeaderError where there is no block, or no such key in its header.
+        """
+        samples: int = self._value(self._last_block, "lastsamp")
+        return samples // self.frq_bands
+
+    def block_infos(
+        self, columns: Iterable[str] | None = None, changes_only: bool = False, fast_jump: bool = True
+    ) -> Integers:
+        """Read what the sub data of all blocks say along the data, as a table.
+
+        Parameters
+        ----------
+        columns
+            Any of ``preamp_gain``, ``mux_port``, ``measure_positions``, ``inputs`` (24 ports as bits, a set bit is an
+            active port), ``outputs`` (16 ports), which are the default, and of the index columns ``times`` (ns from
+            the start of the file to the start of the row), ``index`` (number of the row in the file) and
+            ``spectrums`` (first spectrum of the row).
+        changes_only
+            Keep only the first row and those in which a data column differs from the row before.
+        fast_jump
+            Changes nothing; accepted for the sake of old programs.
+
+        Returns
+        -------
+        int64 array of shape (rows, columns), the columns in the order asked for. There is a row an entry of sub data
+        where an entry describes one spectrum or more, else a row a spectrum; no rows where there are no spectra.
+
+        Raises
+        ------
+        InvalidArgumentError
+            An unknown, a repeated or no data column; changes without an index column.
+        MissingHeaderError
+            A block lacks its sub data, block 0 what an entry describes (``sd_rsize``), or the file header what times
+            are computed from.
+        TruncatedFileError
+            A block has fewer entries than it has rows.
+        InvalidFileError
+            A damaged block header, or times beyond 64 bits.
+        """
+        wanted = self._named(lambda: subdata.selection(columns, changes_only))
+        return self._reading(lambda file: self._table(file, wanted))
+
+    def _table(self, file: FileIO, wanted: Selection) -> Integers:
+        spectra, blocks = self.spec_count, self._blocks
+        if not spectra:
+            return Table(wanted, 0).rows()
+        spectrum_size = self.frq_bands * self.bytes_per_sample
+        duration = self.spec_duration if "times" in wanted.columns else 0.0
+        return self._named(lambda: _SubData(file, blocks, spectrum_size, spectra).table(wanted, duration))
+
+    # -- one header -------------------------------------------------------------------------------------------
+
+    def _header_of(self, find: Callable[[], int]) -> tuple[int, dict[str, Value]]:
+        """Return the number and the header of a block that is found when the file is open."""
+
+        def read(file: FileIO) -> tuple[int, dict[str, Value]]:
+            block, blocks = find(), self._blocks
+            return block, self._named(lambda: read_block_header(file, blocks, block))
+
+        return self._reading(read)
+
+    def _value(self, find: Callable[[], int], key: str) -> Value:
+        block, header = self._header_of(find)
+        if key not in header:
+            raise MissingHeaderError(
+                f"{os.fspath(self.filepath)}: the header of block {block} has no {key!r}{nearest(str(key), header)}"
+            )
+        return header[key]
+
+    def _ports(self, find: Callable[[], int], byte: int | None, bit: int | None) -> int | bool:
+        value: int = self._value(find, "io_ports")
+        return self._named(lambda: subdata.io_ports(value, byte, bit))
+
+    def _block(self, number: SupportsIndex) -> int:
+        return self._checked("block", number, self.db_count)
+
+    def _block_of(self, spec: SupportsIndex) -> int:
+        number = self._checked("spectrum", spec, self.spec_count)
+        return number * self.frq_bands * self.bytes_per_sample // self.db_size
+
+    def _last_block(self) -> int:
+        if self.db_count < 1:
+            raise MissingHeaderError(f"{os.fspath(self.filepath)}: last_spec needs a data block, which this file lacks")
+        return self.db_count - 1
+
+    def _checked(self, what: str, number: SupportsIndex, count: int) -> int:
+        try:
+            checked = index(number)
+        except TypeError:
+            raise self._with_path(InvalidArgumentError(f"{what} {number!r}; expected an integer")) from None
+        if not 0 <= checked < count:
+            possible = f"0 to {count - 1} are possible" if count > 0 else "the file has none"
+            raise self._with_path(InvalidArgumentError(f"{what} {checked}; {possible}"))
+        return checked
+
+    def _named(self, call: Callable[[], T]) -> T:
+        """Put the path into what a call raises, but into a TruncatedFileError, which `_reading` does."""
+        try:
+            return call()
+        except TruncatedFileError:
+            raise
+        except BufcacheError as error:
+            raise self._with_path(error) from None
+
+
+def read_block_header(file: FileIO, blocks: Blocks, block: int) -> dict[str, Value]:
+    """Read the header of a block; errors name the block."""
+    return _parsed(_header_bytes(file, blocks, block), blocks, block)
+
+
+def _header_bytes(file: FileIO, blocks: Blocks, block: int) -> bytes:
+    offset, size = blocks.header_extent(block)
+    raw = bytearray(min(size, LARGEST_BLOCK_HEADER))
+    read_exactly(file, offset, memoryview(raw))
+    return bytes(raw)
+
+
+def _parsed(raw: bytes, blocks: Blocks, block: int) -> dict[str, Value]:
+    try:
+        return parse_block_header(raw, blocks.db_header_size)
+    except BufcacheError as error:
+        raise _of_block(block, error) from None
+
+
+def _of_block(block: int, error: BufcacheError) -> BufcacheError:
+    return type(error)(f"header of block {block}: {error}")
+
+
+# -- all sub data -------------------------------------------------------------------------------------------------
+
+
+class _SubData:
+    """The sub data of a file, read run by run.
+
+    Of each header as much is read as the rows of its block need; where it is not laid out as that of block 0, all.
+    """
+
+    def __init__(self, file: FileIO, blocks: Blocks, spectrum_size: int, spectra: int) -> None:
+        self._file, self._blocks = file, blocks
+        raw = _header_bytes(file, blocks, 0)
+        header = _parsed(raw, blocks, 0)
+        sub_data, described = _needed(header, "begin_subdat", 0), _needed(header, "sd_rsize", 0)
+        try:
+            self._how = subdata.scale(spectrum_size, described, sub_data)
+        except BufcacheError as error:
+            raise _of_block(0, error) from None
+        self._place = SubDataPlace(raw)
+        largest = self._how.largest(blocks.db_size, spectra)
+        self._chunk = Chunk(self._place.start, min(largest, blocks.db_header_size))
+        self._spectra = spectra
+
+    def table(self, wanted: Selection, spec_duration: float) -> Integers:
+        """Return the wanted columns of all rows."""
+        rows = int(self._how.rows(np.array([self._spectra], np.int64))[0])
+        table = Table(wanted, rows)
+        for run in subdata.runs(self._how, self._blocks, self._spectra, self._chunk.blocks):
+            for number, size in enumerate(run.sizes.tolist()):
+                if size:
+                    self._read(run.block + number, number, size)
+            table.add(self._chunk, self._how, run, spec_duration)
+        return table.rows()
+
+    def _read(self, block: int, number: int, size: int) -> None:
+        """Read so many bytes of the sub data of a block to a place of the chunk."""
+        offset, length = self._blocks.header_extent(block)
+        if self._place.start + size <= length:
+            room = self._chunk.room(number, size)[:length]
+            read_exactly(self._file, offset, room)
+            if self._place.is_in(room) and not self._chunk.has_end_within(number, size):
+                return
+        sub_data: bytes = _needed(read_block_header(self._file, self._blocks, block), "begin_subdat", block)
+        if len(sub_data) < size:
+            raise TruncatedFileError(
+                f"header of block {block}: its rows need {size} bytes of sub data, it has {len(sub_data)}"
+            )
+        self._chunk.put(number, sub_data[:size])
+
+
+def _needed(header: dict[str, Value], key: str, block: int) -> Value:
+    if key not in header:
+        raise MissingHeaderError(f"header of block {block}: block_infos needs the key {key!r}, which it lacks")
+    return header[key]
