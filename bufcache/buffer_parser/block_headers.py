@@ -17,7 +17,8 @@ from bufcache.buffer_parser.geometry import Blocks
 from bufcache.buffer_parser.header import SubDataPlace, Value, parse_block_header
 from bufcache.buffer_parser.properties import Properties
 from bufcache.buffer_parser.subdata import Chunk, Integers, Selection, Table
-from bufcache.errors import BufcacheError, InvalidArgumentError, MissingHeaderError, TruncatedFileError, nearest
+from bufcache.errors import BufcacheError, InvalidArgumentError, MissingHeaderError, TruncatedFileError
+from bufcache.names import nearest
 
 T = TypeVar("T")
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from bufcache.buffer_parser.geometry import Blocks
 from bufcache.buffer_parser.layout import SUB_DATA_END
-from bufcache.errors import InvalidArgumentError, InvalidFileError, nearest
+from bufcache.errors import InvalidArgumentError, InvalidFileError
+from bufcache.names import nearest
 
 Integers = NDArray[np.int64]
 T = TypeVar("T", bound=np.generic)
