@@ -76,8 +76,8 @@ def indices(length: int) -> st.SearchStrategy:
         *(slices, slices, near, near.map(np.int64), st.just(...), st.just(slice(None))),
         st.lists(inside, max_size=9),
         st.lists(inside, max_size=60).map(np.array).filter(lambda array: array.size),
-        st.lists(inside, min_size=6, max_size=6).map(lambda numbers: np.array(numbers, np.int8).reshape(2, 3)),
-        st.lists(st.booleans(), min_size=length, max_size=length).map(lambda mask: np.array(mask, bool)),
+        st.lists(inside, min_size=6, max_size=6).map(lambda numbers: np.array(numbers, np.int16).reshape(2, 3)),
+        st.integers(0, 99).map(lambda seed: np.random.default_rng(seed).random(length) < seed / 99),
         st.sampled_from([None, 1.0, "a", [0.5], np.zeros(length + 1, bool), [length], [-length - 1], 10**30, [[]]]),
     )
 
