@@ -18,11 +18,13 @@ from bufcache.errors import (
     CacheLockedError,
     ExpressionError,
     InvalidArgumentError,
+    InvalidFileError,
 )
 from bufcache.names import nearest
 
 if TYPE_CHECKING:
     from bufcache.buffer_metadata_cache import BufferMetadata, BufferMetadataCache, Select
+    from bufcache.buffer_parser import Buffer
 
 CACHE_NAME = ".bufcache"
 CACHE_VARIABLE = "BUFCACHE"
@@ -37,6 +39,11 @@ _NAMING_NOTHING = (
     NotADirectoryError,
 )
 _DEFAULT_COLUMNS = "process,channel,datamode,compression_frq,filepath"
+_WITHHELD = frozenset(
+    {"data", "filepath", "frequencies", "header_hash", "last_spec", "metainfo", "partnumber", "refEnergy", "times"}
+)
+"""Properties that no report of a file has: those that read more than its header, long ones, what is there already, and
+what gives away the folder or a text: the hash would confirm a guess."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -151,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
 
     info = _command(commands, "info", _info, "print what a buffer file says of itself")
     info.add_argument("file", metavar="FILE", help="a buffer file")
+    info.add_argument("--json", action="store_true", help="print header and properties, without samples and texts")
 
     _command(commands, "demo", _demo, "make sample files, synchronise and ask, in a temporary folder")
     return parser
@@ -284,17 +292,71 @@ def _names(text: str) -> list[str]:
 
 
 def _info(arguments: argparse.Namespace) -> int:
+    if os.path.isdir(arguments.file):
+        raise IsADirectoryError(f"{arguments.file!r} is a directory; expected a buffer file")
+    try:
+        (_print_report if arguments.json else _print_properties)(arguments.file)
+    except PermissionError as error:  # the file's, not the cache's
+        return _failed(error, FINDINGS)
+    return DONE
+
+
+def _print_properties(path: str) -> None:
     from bufcache.buffer_metadata_cache import BufferMetadata
     from bufcache.buffer_parser import Buffer
 
-    with Buffer(arguments.file) as buffer:
+    with Buffer(path) as buffer:
         metadata: BufferMetadata = BufferMetadata.buffer_to_metadata(buffer)
         rows = [[name, getattr(metadata, name)] for name in BufferMetadata.properties if name != "id"]
         rows += [["file_size", buffer.file_size]]
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         print(f"{name:{width}}  {printing.shown(value)}")
-    return DONE
+
+
+def _print_report(path: str) -> None:
+    """Print what helps to find out why a file reads wrong, and gives no data away."""
+    from bufcache.buffer_parser import Buffer
+
+    report = {"file": os.path.basename(path), "file_size": os.path.getsize(path)}
+    try:
+        with Buffer(path) as buffer:
+            report |= _report(buffer)
+    except InvalidFileError as error:
+        printing.print_json({**report, "error": _without_path(error, path)})
+        raise
+    printing.print_json(report)
+
+
+def _report(buffer: Buffer) -> dict[str, Any]:
+    header = {
+        key: {"length": len(value)} if isinstance(value, bytes) else value for key, value in buffer.metainfo.items()
+    }
+    if "an4dvers" in header:
+        header["an4dvers"] = buffer.metainfo["an4dvers"].decode("ascii")
+    properties = {name: _value_or_error(buffer, name) for name in _reported(type(buffer))}
+    return {"header_size": buffer.header_size, "header": header, "properties": properties}
+
+
+def _reported(kind: type[Buffer]) -> list[str]:
+    """Return the names of the properties that a report has, in order of their definition."""
+    members = ((name, member) for base in reversed(kind.__mro__) for name, member in vars(base).items())
+    return [
+        name
+        for name, member in members
+        if isinstance(member, property) and not name.startswith("_") and name not in _WITHHELD
+    ]
+
+
+def _value_or_error(buffer: Buffer, name: str) -> Any:
+    try:
+        return getattr(buffer, name)
+    except BufcacheError as error:
+        return {"error": _without_path(error, os.fspath(buffer.filepath))}
+
+
+def _without_path(error: BufcacheError, path: str) -> str:
+    return f"{type(error).__name__}: {error}".replace(f"{path}: ", "")
 
 
 def _demo(arguments: argparse.Namespace) -> int:

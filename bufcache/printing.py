@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from enum import Enum
+from math import isfinite
 from typing import Any
 
 
@@ -42,9 +43,19 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
-def print_json(objects: Sequence[dict[str, Any]]) -> None:
-    """Print a JSON array of objects, members of enumerations by name."""
-    plain = [
-        {name: value.name if isinstance(value, Enum) else value for name, value in item.items()} for item in objects
-    ]
-    print(json.dumps(plain, indent=1))
+def print_json(value: object) -> None:
+    """Print as JSON: members of enumerations by name, numbers that JSON lacks as text."""
+    print(json.dumps(_plain(value), indent=1))
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Enum():
+            return value.name
+        case dict():
+            return {key: _plain(item) for key, item in value.items()}
+        case list():
+            return [_plain(item) for item in value]
+        case float() if not isfinite(value):
+            return str(value)
+    return value

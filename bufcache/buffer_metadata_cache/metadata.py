@@ -18,12 +18,8 @@ class BufferMetadata(Document):
 
     On an instance each field is a value, None where it is not known; on the class it builds predicates:
     ``BufferMetadata.process > 100``. `properties` names the fields that describe a buffer, in order; the others
-    are `machine_id`, `opening_error` and the fingerprint `file_size`, `mtime_ns`.
-
-    Parameters
-    ----------
-    **kwargs
-        Values of fields by name.
+    are `machine_id`, `opening_error` and the fingerprint `file_size`, `mtime_ns`. A new instance takes the values of
+    fields by name.
 
     Raises
     ------

@@ -4,8 +4,8 @@ A log is JSON Lines. Its first line names the format; then each commit is a head
 
 .. code-block:: text
 
-    {"bufcache":"documents","format":1,"generation":1,"salt":"9f86d081884c7d65","checksum":"1c291ca3"}
-    {"commit":1,"bytes":34,"previous":"1c291ca3","checksum":"5a1f8e2b"}
+    {"bufcache":"documents","format":1,"generation":1,"salt":"9f86d081884c7d65","checksum":"d1d12d73"}
+    {"commit":1,"bytes":31,"previous":"d1d12d73","checksum":"8c78e642"}
     ["buffer_metadata",1,{"id":1}]
 
 ``bytes`` is the size of the document lines. ``checksum`` is the CRC-32, begun with that of the first line, of the
