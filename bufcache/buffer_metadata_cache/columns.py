@@ -1,7 +1,6 @@
 """The column index: the fields of many documents as arrays. Evaluates predicates and sorts.
 
-Gives what `Predicate.evaluate` gives document by document. A predicate over columns is two masks, of the rows that it
-is true of and of those that it is false of; in neither it is unknown.
+Gives what `Predicate.evaluate` gives document by document.
 """
 
 from __future__ import annotations
@@ -337,7 +336,7 @@ class Columns:
 
     def match(self, predicate: Predicate) -> Rows:
         """Return the rows that the predicate is true of, in order of their ids."""
-        return self._in_order(np.flatnonzero(self._masks(predicate)[0] & self._is_live[: self._size]))
+        return self._in_order(np.flatnonzero(self._where(predicate, True) & self._is_live[: self._size]))
 
     def _in_order(self, rows: Rows) -> Rows:
         return rows if self._is_in_order else rows[np.argsort(self._ids[rows], kind="stable")]
@@ -363,53 +362,49 @@ class Columns:
         """Return the values of rows, a list for each field."""
         return [self.column(field).take(rows) for field in fields]
 
-    def _masks(self, predicate: Predicate) -> tuple[Mask, Mask]:
-        """Return the rows that the predicate is true of, and those that it is false of."""
+    def _where(self, predicate: Predicate, wanted: bool) -> Mask:
+        """Return the rows that the predicate is true of, or those that it is false of; unknown ones are in neither."""
         match predicate:
-            case AllOf(parts=parts):
-                return self._all(parts)
-            case AnyOf(parts=parts):
-                false, true = self._all([Not(part) for part in parts])
-                return true, false
             case Not(part=part):
-                true, false = self._masks(part)
-                return false, true
-        return self._leaf_masks(predicate)
+                return self._where(part, not wanted)
+            case AllOf(parts=parts):
+                return self._combined(parts, wanted, np.logical_and if wanted else np.logical_or)
+            case AnyOf(parts=parts):
+                return self._combined(parts, wanted, np.logical_or if wanted else np.logical_and)
+        return self._where_leaf(predicate, wanted)
 
-    def _leaf_masks(self, predicate: Predicate) -> tuple[Mask, Mask]:
+    def _combined(self, parts: Sequence[Predicate], wanted: bool, combine: np.ufunc) -> Mask:
+        mask = np.full(self._size, combine is np.logical_and)
+        for part in parts:
+            combine(mask, self._where(part, wanted), out=mask)
+        return mask
+
+    def _where_leaf(self, predicate: Predicate, wanted: bool) -> Mask:
         match predicate:
             case IsNone(field=field):
                 known = self.column(field).known
-                return ~known, known.copy()
+                return ~known if wanted else known.copy()
+            case Compare(value=None):
+                return np.zeros(self._size, np.bool_)
             case Compare(field=field, symbol=symbol, value=value):
                 column = self.column(field)
-                return self._decided(column, value is not None, lambda: column.compare(symbol, value))
+                return self._known(column, column.compare(symbol, value), wanted)
             case In(field=field, values=values, has_none=has_none):
-                return self._in(self.column(field), values, has_none)
+                return self._where_in(self.column(field), values, has_none, wanted)
             case Match(field=field):
                 column = self.column(field)
-                return self._decided(column, True, lambda: column.matches(predicate.tester()))
+                return self._known(column, column.matches(predicate.tester()), wanted)
         raise TypeError(f"expected a predicate over fields, got {predicate!r}")
 
-    def _all(self, parts: Sequence[Predicate]) -> tuple[Mask, Mask]:
-        true, false = np.ones(self._size, np.bool_), np.zeros(self._size, np.bool_)
-        for part in parts:
-            part_true, part_false = self._masks(part)
-            true &= part_true
-            false |= part_false
-        return true, false
-
-    def _decided(self, column: Column, can_be_known: bool, holds: Callable[[], Mask]) -> tuple[Mask, Mask]:
-        if not can_be_known:
-            return np.zeros(self._size, np.bool_), np.zeros(self._size, np.bool_)
-        mask, known = holds(), column.known
-        return mask & known, ~mask & known
-
-    def _in(self, column: Column, values: Collection[Scalar], has_none: bool) -> tuple[Mask, Mask]:
+    def _where_in(self, column: Column, values: Collection[Scalar], has_none: bool, wanted: bool) -> Mask:
         if not values and not has_none:
-            return np.zeros(self._size, np.bool_), np.ones(self._size, np.bool_)
-        true, false = self._decided(column, True, lambda: column.isin(values))
-        return true, np.zeros(self._size, np.bool_) if has_none else false
+            return np.full(self._size, not wanted)
+        if has_none and not wanted:
+            return np.zeros(self._size, np.bool_)
+        return self._known(column, column.isin(values), wanted)
+
+    def _known(self, column: Column, holds: Mask, wanted: bool) -> Mask:
+        return (holds if wanted else ~holds) & column.known
 
 
 def grown(array: NDArray[Any], size: int) -> NDArray[Any]:
