@@ -128,8 +128,8 @@ def buffer_files(draw) -> BufferFile:
 
 
 @st.composite
-def sub_data_files(draw) -> BufferFile:
-    """Draw a file with sub data in every block: any size of entries, of blocks and of their headers; possibly cut."""
+def sub_data_files(draw, *, may_lack_ends: bool = False) -> BufferFile:
+    """Draw a file with sub data in every block, all sizes free; possibly cut, or without ends."""
     data = draw(arrays())
     spectrum = data.shape[1] * data.dtype.itemsize
     described = draw(st.sampled_from([spectrum, 2 * spectrum, spectrum // 2, spectrum * 3 // 2]) | st.integers(1, 300))
@@ -143,6 +143,8 @@ def sub_data_files(draw) -> BufferFile:
     generator = np.random.default_rng(draw(st.integers(0, 2**32)))
     largest = draw(st.sampled_from([2, 100, 2**31]))
 
+    ends = st.sampled_from([{}, {}, {"end___subdat": None}]) if may_lack_ends else st.just({})
+
     def value(key: str) -> Any:
         number = int(generator.integers(-(2**31), 2**31))
         return {"sd_rsize": max(1, described), "new_key4": b"\1\2\3\xff"}.get(key, number)
@@ -152,7 +154,8 @@ def sub_data_files(draw) -> BufferFile:
         table[:, 10:11] = 80
         keys = [*first, "sd_rsize"] if "sd_rsize" not in last else first
         before = {key: value(key) for key in keys}
-        return {**before, "begin_subdat": table.tobytes(), **{key: value(key) for key in last if key not in before}}
+        behind = {key: value(key) for key in last if key not in before}
+        return {**before, "begin_subdat": table.tobytes(), **behind, **draw(ends)}
 
     size = draw(st.integers(0, 70)) + 250 + entries * words * 4
     overrides = {"db__size": block_size, "dbhdsize": size, "framedur": draw(st.floats(1e-3, 1e9))}

@@ -13,6 +13,7 @@ from scenarios import ramp, sub_data
 from strategies import buffer_files, sub_data_files
 
 from bufcache.buffer_parser import Buffer
+from bufcache.buffer_parser.header import SubDataPlace
 from bufcache.buffer_parser.layout import FILE_HEADER, SUB_DATA_BEGIN, SUB_DATA_END
 from bufcache.errors import BufcacheError, InvalidFileError, TruncatedFileError
 from bufcache.testing import typical_header, write_buffer
@@ -239,7 +240,7 @@ def test_extreme_sizes_around_sub_data(path, with_sub_data, key):
             ask_about_blocks(path)
 
 
-@given(file=sub_data_files(), data=st.data())
+@given(file=sub_data_files() | sub_data_files(may_lack_ends=True), data=st.data())
 def test_damaged_random_sub_data(path, file, data):
     """A random file with sub data of which any bytes behind its header were overwritten raises only our errors."""
     content = bytearray(file.write(path).read_bytes())
@@ -249,6 +250,24 @@ def test_damaged_random_sub_data(path, file, data):
         content[start : start + len(piece)] = piece
     path.write_bytes(content)
     ask_about_blocks(path)
+
+
+def table_of(path) -> object:
+    """Return a table of all rows, or what was raised instead."""
+    try:
+        return Buffer(path).block_infos(["mux_port", "times", "index", "spectrums"]).tolist()
+    except BufcacheError as error:
+        return type(error), str(error)
+
+
+@given(file=sub_data_files() | sub_data_files(may_lack_ends=True))
+def test_blocks_as_the_first_are_read_as_any_other(path, file):
+    """What is read of a header that is laid out as that of block 0 gives the same as the whole header does."""
+    file.write(path)
+    found = table_of(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SubDataPlace, "is_in", lambda *arguments: False)
+        assert table_of(path) == found
 
 
 def test_a_huge_block_header_of_a_huge_file(path):
@@ -261,8 +280,32 @@ def test_a_huge_block_header_of_a_huge_file(path):
     os.truncate(path, 2**33)
     with limits():
         ask_about_blocks(path)
-    with pytest.raises(TruncatedFileError, match="block 0"):
+    with pytest.raises(InvalidFileError, match=r"block 0: .*2147483647 bytes \(dbhdsize\); expected at most"):
         Buffer(path).db_header(0)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "described", "file_size"),
+    [
+        ({"db__size": 2**28, "dbhdsize": 2**29, "framsize": 1}, 1, 2**31),
+        ({"db__size": 2**28, "dbhdsize": 2**24, "framsize": 1}, 1, 2**31),
+        ({"db__size": 2**31 - 1, "dbhdsize": 300, "framsize": 1}, 2, 2**34),
+        ({"db__size": 16, "dbhdsize": 2**24, "framsize": 2**14}, 1, 2**14 * (2**24 + 16)),
+        ({"db__size": 16, "dbhdsize": 300, "framsize": 1}, 2, 2**34),
+    ],
+    ids=str,
+)
+def test_sub_data_of_a_huge_file_that_lack(path, sizes, described, file_size):
+    """There is no room for sub data, nor for a table, that a sparse file only seems to hold."""
+    entries = {"sd_rsize": described, "begin_subdat": bytes(80)}
+    header = {"framsize": 8, "s_p_fram": None, "frqbands": None, "db__size": 2**20, "dbhdsize": 300}
+    content = write_buffer(path, header, ramp(6, 8), block_headers=lambda number: entries).read_bytes()
+    for key, size in sizes.items():
+        content = patched(content, key, size)
+    path.write_bytes(content[:2300])
+    os.truncate(path, file_size)
+    with limits(), pytest.raises(BufcacheError, match="block"):
+        Buffer(path).block_infos()
 
 
 # -- limits -------------------------------------------------------------------------------------------------------

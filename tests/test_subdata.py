@@ -119,6 +119,13 @@ def test_db_value(path):
         buffer.db_value(2, "lastsam")
 
 
+@pytest.mark.parametrize("key", [["mux_port"], 5, None, b"mux_port"])
+def test_keys_that_are_no_texts(path, key):
+    """A key that is no str is refused."""
+    with pytest.raises(InvalidArgumentError, match=r"p7c0b01: key is .*; expected a str"):
+        write(path).db_value(0, key)
+
+
 @pytest.mark.parametrize("number", [-1, 3, 2**70, 1.0, "1", None])
 def test_blocks_that_there_are_not(path, number):
     """A block outside of 0 to db_count - 1, or no integer, is refused with the path and what is possible."""
@@ -184,9 +191,28 @@ def test_io_ports(path):
     assert [buffer.io_ports(0, byte) for byte in (1, 2, 4)] == [0xA5, 0x0F, 0x81]
     assert [buffer.io_ports(0, 1, bit) for bit in range(1, 9)] == [True, False, True, False, False, True, False, True]
     assert [buffer.io_ports(0, 4, bit) for bit in range(1, 9)] == [True, *[False] * 6, True]
+    assert buffer.io_ports(0, True, np.uint8(1)) is buffer.io_ports(0, 1, 1)
 
 
-@pytest.mark.parametrize("arguments", [(0,), (3,), (8,), ("1",), (1, 0), (1, 9), (1, "1"), (None, 1), (0, 1)])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (0,),
+        (3,),
+        (8,),
+        ("1",),
+        (1.0,),
+        (np.array([1, 2]),),
+        ([1],),
+        (1, 0),
+        (1, 9),
+        (1, "1"),
+        (1, 2.0),
+        (1, np.zeros(2)),
+        (None, 1),
+        (0, 1),
+    ],
+)
 def test_ports_that_there_are_not(path, arguments):
     """A byte other than 1, 2, 4, a bit outside of 1 to 8, and a bit without a byte are refused."""
     buffer = write(path, lambda number: {"io_ports": 0})
@@ -282,6 +308,13 @@ def test_sub_data_at_any_address(path):
     content = write(path, numbered()).filepath.read_bytes()
     path.write_bytes(content[:8] + (2003).to_bytes(4, "little") + content[12:2000] + b"\0\0\0" + content[2000:])
     assert infos(Buffer(path), "mux_port", "times") == expected
+
+
+def test_blocks_that_need_no_entries(path):
+    """Where an entry describes more than a block holds there are no rows, however the blocks are laid out."""
+    for before in ({}, {"new_key8": b"\1\2\3\4\5\6\7\xff"}):
+        buffer = write(path, lambda number, before=before: {**before, **numbered(described=1000)(number)})
+        assert buffer.block_infos().shape == (0, 5)
 
 
 # -- the table: columns -------------------------------------------------------------------------------------------
@@ -410,6 +443,46 @@ def test_a_block_without_enough_sub_data_is_named(path, bad, header, error, mess
         buffer.block_infos()
 
 
+AS_FIRST = {"sd_rsize": 32}
+ENTRIES = numbered(entries=4)(0)["begin_subdat"]
+
+
+@pytest.mark.parametrize(
+    ("header", "error", "message"),
+    [
+        ({**AS_FIRST, "begin_subdat": ENTRIES[:40], "end___subdat": None}, InvalidFileError, "lacks its end"),
+        ({**AS_FIRST, "begin_subdat": ENTRIES, "end___subdat": None}, InvalidFileError, "lacks its end"),
+        ({**AS_FIRST, "begin_subdat": ENTRIES[:40]}, TruncatedFileError, "it has 40"),
+        ({**AS_FIRST, "begin_subdat": b""}, TruncatedFileError, "it has 0"),
+        ([*AS_FIRST.items(), ("begin_subdat", ENTRIES), ("begin_subdat", b"")], TruncatedFileError, "it has 0"),
+        ([*AS_FIRST.items(), ("begin_subdat", ENTRIES), ("blockend", None), ("x" * 8, b"!" * 8)], None, ""),
+    ],
+    ids=["no end", "no end, all entries", "one entry", "none", "repeated", "no blockend"],
+)
+def test_a_block_with_the_keys_of_the_first_is_checked_as_any_other(path, header, error, message):
+    """A header that begins as that of block 0 does need not go on so."""
+    blocks = [{**AS_FIRST, "begin_subdat": ENTRIES}, header, {**AS_FIRST, "begin_subdat": ENTRIES}]
+    buffer = write(path, blocks)
+    if error is None:
+        assert infos(buffer, "mux_port")[4:8] == [[0], [1], [2], [3]]
+        return
+    with pytest.raises(error, match=f"p7c0b01: header of block 1: .*{message}"):
+        buffer.block_infos()
+
+
+def test_repeated_sub_data_of_all_blocks(path):
+    """Of repeated sub data the last count in the table too, in block 0 as in any other."""
+    buffer = write(path, lambda number: [("sd_rsize", 32), ("begin_subdat", bytes(160)), *numbered()(number).items()])
+    assert [row for (row,) in infos(buffer, "mux_port")] == [0, 1, 2, 3, 100, 101, 102, 103, 200, 201]
+
+
+@pytest.mark.parametrize("behind", [[], [("io_ports", 3)], [("blockend", None)], [("new_key4", b"\1\2\3\xff")]])
+def test_what_stands_behind_sub_data(path, behind):
+    """Keys behind the sub data, or no blockend, change nothing in the table."""
+    buffer = write(path, lambda number: [*numbered()(number).items(), ("end___subdat", b""), *behind])
+    assert [row for (row,) in infos(buffer, "mux_port")] == [0, 1, 2, 3, 100, 101, 102, 103, 200, 201]
+
+
 def test_nothing_behind_the_end_is_read_as_data(path):
     """An end within the entries that rows need ends them, wherever it stands."""
     whole = numbered(entries=4)(0)["begin_subdat"]
@@ -499,15 +572,19 @@ def test_numbers_that_lie(path, changes, error):
         Buffer(path).block_infos()
 
 
-@pytest.mark.parametrize("size", [2**31 - 1, 2**20])
+@pytest.mark.parametrize("size", [2**31 - 1, 2**24 + 1, 2**24, 2**20])
 def test_headers_beyond_the_file(path, size):
-    """A file that is shorter than its first block header has no spectra, and so no rows."""
+    """A file that is shorter than its first block header has no spectra, and so no rows; sizes have a limit."""
     write(path, numbered())
     content = path.read_bytes()
     place = content.index(b"dbhdsize") + 8
     path.write_bytes(content[:place] + size.to_bytes(4, "little") + content[place + 4 :])
     assert Buffer(path).block_infos().shape == (0, 5)
-    assert Buffer(path).db_value(0, "sd_rsize") == 32
+    if size <= 2**24:
+        assert Buffer(path).db_value(0, "sd_rsize") == 32
+    else:
+        with pytest.raises(InvalidFileError, match=rf"p7c0b01: .*{size} bytes \(dbhdsize\); expected at most 16777216"):
+            Buffer(path).db_value(0, "sd_rsize")
 
 
 # -- reading ------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
-from io import FileIO
+from io import BytesIO, FileIO
 from operator import index
 from typing import SupportsIndex, TypeVar
 
@@ -17,13 +17,19 @@ from bufcache.buffer_parser.geometry import Blocks
 from bufcache.buffer_parser.header import SubDataPlace, Value, parse_block_header
 from bufcache.buffer_parser.properties import Properties
 from bufcache.buffer_parser.subdata import Chunk, Integers, Selection, Table
-from bufcache.errors import BufcacheError, InvalidArgumentError, MissingHeaderError, TruncatedFileError
+from bufcache.errors import (
+    BufcacheError,
+    InvalidArgumentError,
+    InvalidFileError,
+    MissingHeaderError,
+    TruncatedFileError,
+)
 from bufcache.names import nearest
 
 T = TypeVar("T")
 
 LARGEST_BLOCK_HEADER = 1 << 24
-"""Bytes of a block header behind which nothing is looked for; real ones have 65536."""
+"""Bytes beyond which the size of block headers is taken for damage; real ones have 65536."""
 
 
 class BlockHeaders(Properties):
@@ -70,12 +76,18 @@ class BlockHeaders(Properties):
 
         Raises
         ------
+        InvalidArgumentError
+            There is no such block, or the key is no str.
         MissingHeaderError
             The header of that block lacks the key.
         """
+        if not isinstance(key, str):
+            raise self._with_path(InvalidArgumentError(f"key is {key!r}; expected a str"))
         return self._value(lambda: self._block(db_idx), key)
 
-    def io_ports(self, db_idx: SupportsIndex, byte: int | None = None, bit: int | None = None) -> int | bool:
+    def io_ports(
+        self, db_idx: SupportsIndex, byte: SupportsIndex | None = None, bit: SupportsIndex | None = None
+    ) -> int | bool:
         """Read the input and output ports of a data block (``io_ports``, inverted: a set bit is an active port).
 
         Parameters
@@ -100,7 +112,9 @@ class BlockHeaders(Properties):
         """
         return self._ports(lambda: self._block(db_idx), byte, bit)
 
-    def io_ports_spec(self, spec: SupportsIndex, byte: int | None = None, bit: int | None = None) -> int | bool:
+    def io_ports_spec(
+        self, spec: SupportsIndex, byte: SupportsIndex | None = None, bit: SupportsIndex | None = None
+    ) -> int | bool:
         """Read the ports of the block in which a spectrum starts, 0 to `spec_count` - 1, as `io_ports` does."""
         return self._ports(lambda: self._block_of(spec), byte, bit)
 
@@ -173,11 +187,11 @@ class BlockHeaders(Properties):
         block, header = self._header_of(find)
         if key not in header:
             raise MissingHeaderError(
-                f"{os.fspath(self.filepath)}: the header of block {block} has no {key!r}{nearest(str(key), header)}"
+                f"{os.fspath(self.filepath)}: the header of block {block} has no {key!r}{nearest(key, header)}"
             )
         return header[key]
 
-    def _ports(self, find: Callable[[], int], byte: int | None, bit: int | None) -> int | bool:
+    def _ports(self, find: Callable[[], int], byte: SupportsIndex | None, bit: SupportsIndex | None) -> int | bool:
         value: int = self._value(find, "io_ports")
         return self._named(lambda: subdata.io_ports(value, byte, bit))
 
@@ -220,9 +234,15 @@ def read_block_header(file: FileIO, blocks: Blocks, block: int) -> dict[str, Val
 
 def _header_bytes(file: FileIO, blocks: Blocks, block: int) -> bytes:
     offset, size = blocks.header_extent(block)
-    raw = bytearray(min(size, LARGEST_BLOCK_HEADER))
-    read_exactly(file, offset, memoryview(raw))
-    return bytes(raw)
+    if blocks.db_header_size > LARGEST_BLOCK_HEADER:
+        raise InvalidFileError(
+            f"header of block {block}: a block header of {blocks.db_header_size} bytes (dbhdsize); "
+            f"expected at most {LARGEST_BLOCK_HEADER}"
+        )
+    raw = BytesIO(bytes(size))  # gives its bytes without a copy
+    with raw.getbuffer() as room:
+        read_exactly(file, offset, room)
+    return raw.getvalue()
 
 
 def _parsed(raw: bytes, blocks: Blocks, block: int) -> dict[str, Value]:
@@ -242,7 +262,7 @@ def _of_block(block: int, error: BufcacheError) -> BufcacheError:
 class _SubData:
     """The sub data of a file, read run by run.
 
-    Of each header as much is read as the rows of its block need; where it is not laid out as that of block 0, all.
+    Of each header that is laid out as that of block 0 no more is read than tells so; of any other one, all.
     """
 
     def __init__(self, file: FileIO, blocks: Blocks, spectrum_size: int, spectra: int) -> None:
@@ -254,9 +274,12 @@ class _SubData:
             self._how = subdata.scale(spectrum_size, described, sub_data)
         except BufcacheError as error:
             raise _of_block(0, error) from None
-        self._place = SubDataPlace(raw)
-        largest = self._how.largest(blocks.db_size, spectra)
-        self._chunk = Chunk(self._place.start, min(largest, blocks.db_header_size))
+        first = next(subdata.runs(self._how, blocks, spectra, 1))
+        _check_size(0, int(first.sizes[0]), sub_data)  # before there is room for what the file says it holds
+        place = SubDataPlace(raw, len(sub_data))
+        self._place = place if place.is_plain else None
+        largest = min(self._how.largest(blocks.db_size, spectra), blocks.db_header_size)
+        self._chunk = Chunk(place.start, max(place.start + largest, place.end)) if place.is_plain else Chunk(0, largest)
         self._spectra = spectra
 
     def table(self, wanted: Selection, spec_duration: float) -> Integers:
@@ -273,17 +296,22 @@ class _SubData:
     def _read(self, block: int, number: int, size: int) -> None:
         """Read so many bytes of the sub data of a block to a place of the chunk."""
         offset, length = self._blocks.header_extent(block)
-        if self._place.start + size <= length:
-            room = self._chunk.room(number, size)[:length]
+        place = self._place
+        if place and place.start + size <= place.stop and place.end <= length:
+            room = self._chunk.room(number, place.end)
             read_exactly(self._file, offset, room)
-            if self._place.is_in(room) and not self._chunk.has_end_within(number, size):
+            if place.is_in(room) and not self._chunk.has_end_within(number, place.stop - place.start):
                 return
         sub_data: bytes = _needed(read_block_header(self._file, self._blocks, block), "begin_subdat", block)
-        if len(sub_data) < size:
-            raise TruncatedFileError(
-                f"header of block {block}: its rows need {size} bytes of sub data, it has {len(sub_data)}"
-            )
-        self._chunk.put(number, sub_data[:size])
+        _check_size(block, size, sub_data)
+        self._chunk.put(number, sub_data, size)
+
+
+def _check_size(block: int, size: int, sub_data: bytes) -> None:
+    if len(sub_data) < size:
+        raise TruncatedFileError(
+            f"header of block {block}: its rows need {size} bytes of sub data, it has {len(sub_data)}"
+        )
 
 
 def _needed(header: dict[str, Value], key: str, block: int) -> Value:

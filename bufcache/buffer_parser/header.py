@@ -33,6 +33,10 @@ LARGEST_HEADER = 1 << 22
 _ENDS = ("headsend", "blockend")
 """The keys behind which a header is padding."""
 
+_BLOCK_END = b"blockend"
+_LONGEST_FORM = 1000
+"""Characters of a struct format, ten times as many as the keys of a real block header need."""
+
 _NUMBERS = {
     "i4": Struct("<i"),
     "u4": Struct("<I"),
@@ -119,28 +123,43 @@ def parse_block_header(raw: bytes, size: int) -> dict[str, Value]:
 
 
 class SubDataPlace:
-    """Where the sub data begin in a block header, and in every other header of the same keys.
+    """Where the sub data lie in a block header, and in every other header of the same keys and of as much sub data.
 
     Parameters
     ----------
     raw
         The bytes of a block header that `parse_block_header` has read and that has sub data.
+    size
+        The bytes of the sub data that it gave.
     """
 
-    def __init__(self, raw: bytes) -> None:
-        self.start = raw.index(SUB_DATA_BEGIN) + LONG_KEY_SIZE
+    def __init__(self, raw: bytes, size: int) -> None:
+        form, position = _numbers_from(raw, 0)
+        self.start = position + LONG_KEY_SIZE
         """Offset of the sub data."""
-        form, position = "<", 0
-        while (reader := _BLOCK_READERS.get(raw[position : position + KEY_SIZE])) and reader.number:
-            form += f"{KEY_SIZE}s{reader.number.size}x"
-            position += KEY_SIZE + reader.number.size
-        self._keys = Struct(f"{form}{LONG_KEY_SIZE}s")
-        self._found = self._keys.unpack_from(raw)
-        self._is_plain = position + LONG_KEY_SIZE == self.start and self._found[-1] == SUB_DATA_BEGIN
+        self.stop = self.start + size
+        """Offset of the key that ends them."""
+        self._before = Struct(f"<{form}{LONG_KEY_SIZE}s")
+        form, position = _numbers_from(raw, self.stop + LONG_KEY_SIZE)
+        end = _BLOCK_END if raw.startswith(_BLOCK_END, position) else b"\0"
+        self._behind = Struct(f"<{LONG_KEY_SIZE}s{form}{len(end)}s")
+        self.end = position + len(end)
+        """The bytes from the start of the header that are needed to know that it is laid out so."""
+        self.is_plain = (
+            raw.startswith(SUB_DATA_BEGIN, self.start - LONG_KEY_SIZE)
+            and raw.startswith(SUB_DATA_END, self.stop)
+            and raw.startswith(end, position)
+        )
+        """Whether there are only numbers before and behind the sub data; else `is_in` cannot be asked."""
+        if self.is_plain:
+            self._found = self._before.unpack_from(raw), self._behind.unpack_from(raw, self.stop)
 
     def is_in(self, header: memoryview) -> bool:
-        """Tell whether a header, of which the first `start` bytes are given at least, has its sub data there too."""
-        return self._is_plain and self._keys.unpack_from(header) == self._found
+        """Tell whether a header, of which the first `end` bytes are given, has its sub data there too.
+
+        Within them no end may stand.
+        """
+        return self._found == (self._before.unpack_from(header), self._behind.unpack_from(header, self.stop))
 
 
 class _Reader(NamedTuple):
@@ -159,8 +178,19 @@ _FILE_READERS = _readers(FILE_HEADER)
 _BLOCK_READERS = _readers(BLOCK_HEADER)
 
 
+def _numbers_from(raw: bytes, position: int) -> tuple[str, int]:
+    """Return the struct format of the keys of the numbers that follow in a block header, and where those end."""
+    form = ""
+    while (reader := _BLOCK_READERS.get(raw[position : position + KEY_SIZE])) and reader.number:
+        if len(form) > _LONGEST_FORM:
+            break
+        form += f"{KEY_SIZE}s{reader.number.size}x"
+        position += KEY_SIZE + reader.number.size
+    return form, position
+
+
 def _is_zero_to_the_end(raw: bytes, position: int) -> bool:
-    return not any(raw[position:])
+    return raw[position] == 0 and raw.count(0, position) == len(raw) - position
 
 
 def _is_zero(raw: bytes, position: int) -> bool:

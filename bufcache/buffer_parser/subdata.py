@@ -7,7 +7,8 @@ spectrum, or several spectra. docs/file-format.md tells what stands in an entry.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple, TypeVar
+from operator import index
+from typing import NamedTuple, SupportsIndex, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ _MOST_BLOCKS = 4096
 _CHUNK = 1 << 20
 """Bytes of block headers that are held at once, where one is not larger."""
 
-_BELIEVED = 1 << 23
+_BELIEVED = 1 << 22
 """Numbers of a table for which there is room from the start."""
 
 
@@ -109,7 +110,7 @@ def _hint(name: object, known: Iterable[str]) -> str:
     return nearest(name, known) if isinstance(name, str) else ""
 
 
-def io_ports(value: int, byte: int | None, bit: int | None) -> int | bool:
+def io_ports(value: int, byte: SupportsIndex | None, bit: SupportsIndex | None) -> int | bool:
     """Return the ports that the ``io_ports`` of a block header stand for: all 24, 8 of them, or one.
 
     Raises
@@ -117,6 +118,7 @@ def io_ports(value: int, byte: int | None, bit: int | None) -> int | bool:
     InvalidArgumentError
         byte is none of 1, 2, 4; bit is not in 1 to 8, or there is no byte that it is in.
     """
+    byte, bit = _integer("byte", byte), _integer("bit", bit)
     if byte not in (None, 1, 2, 4):
         raise InvalidArgumentError(f"byte is {byte!r}; expected None, 1, 2 or 4")
     if bit is not None and byte is None:
@@ -126,8 +128,15 @@ def io_ports(value: int, byte: int | None, bit: int | None) -> int | bool:
     ports = ~value & _PORT_BITS
     if byte is None:
         return ports
-    ports = ports >> 8 * (int(byte).bit_length() - 1) & 0xFF
-    return ports if bit is None else bool(ports >> int(bit) - 1 & 1)
+    ports = ports >> 8 * (byte.bit_length() - 1) & 0xFF
+    return ports if bit is None else bool(ports >> bit - 1 & 1)
+
+
+def _integer(what: str, number: SupportsIndex | None) -> int | None:
+    try:
+        return None if number is None else index(number)
+    except TypeError:
+        raise InvalidArgumentError(f"{what} is {number!r}; expected None or an integer") from None
 
 
 # -- which entry describes what -----------------------------------------------------------------------------------
@@ -217,20 +226,20 @@ def runs(how: Scale, blocks: Blocks, spectra: int, length: int) -> Iterator[Run]
 
 
 class Chunk:
-    """Room for the headers of some blocks, each up to the end of the sub data that are needed.
+    """Room for the headers of some blocks, or for what their rows need of them.
 
     Parameters
     ----------
     start
         Offset of the sub data in a header.
     size
-        The most bytes of sub data that are put here of a header.
+        The most bytes that are put here of a header.
     """
 
     def __init__(self, start: int, size: int) -> None:
         self._start = start
         self._head = -start % WORD_SIZE  # so that words begin where words can be read best
-        stride = self._head + start + size + len(SUB_DATA_END)
+        stride = self._head + max(size, _WIDE * WORD_SIZE)
         self._stride = stride + -stride % WORD_SIZE
         self.blocks = min(_MOST_BLOCKS, max(1, _CHUNK // self._stride))
         """The number of headers that there is room for."""
@@ -239,19 +248,19 @@ class Chunk:
         self._words = np.frombuffer(self._bytes, "<i4")[(self._head + start) // WORD_SIZE :]
 
     def room(self, number: int, size: int) -> memoryview:
-        """Return the room for a header with so many bytes of sub data, and for the key that may end them there."""
+        """Return the room for so many bytes of a header."""
         begin = number * self._stride + self._head
-        return self._view[begin : begin + self._start + size + len(SUB_DATA_END)]
+        return self._view[begin : begin + size]
 
-    def put(self, number: int, sub_data: bytes) -> None:
-        """Put sub data where those of a header belong."""
+    def put(self, number: int, sub_data: bytes, size: int) -> None:
+        """Put so many bytes of sub data where those of a header belong."""
         begin = number * self._stride + self._head + self._start
-        self._view[begin : begin + len(sub_data)] = sub_data
+        self._view[begin : begin + size] = memoryview(sub_data)[:size]
 
     def has_end_within(self, number: int, size: int) -> bool:
-        """Tell whether the key that ends sub data stands before so many bytes of them."""
+        """Tell whether the key that ends sub data stands within the first bytes of them."""
         start = number * self._stride + self._head + self._start
-        stop = start + size + len(SUB_DATA_END) - 1
+        stop = start + size
         is_there = self._bytes.find
         if is_there(b"_", start, stop) < 0 or is_there(b"u", start, stop) < 0:  # ten times as fast as the next line
             return False
@@ -302,7 +311,7 @@ def _times(how: Scale, rows: Integers, first_spectra: Integers, spec_duration: f
 class Table:
     """The wanted columns of the rows read so far, which grows as they are read.
 
-    What a file claims is only believed up to 64 MB; what is more is asked for when as much has been read.
+    What a file claims is only believed up to 32 MB; what is more is asked for when as much has been read.
     """
 
     def __init__(self, wanted: Selection, rows: int) -> None:
