@@ -3,6 +3,7 @@
 import os
 import pickle
 import tracemalloc
+from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -145,7 +146,10 @@ def test_indices_of_large_data(path, shape, blocks):
     keys = [slice(None, None, 7), slice(None, None, -5000), slice(5, -5), rows, rows > rows[0], [shape[0] - 1, 0]]
     keys[4] = generator.random(shape[0]) > 0.7
     if len(shape) > 1:
-        keys = [*keys, *((key, band) for key in keys for band in (3, slice(10, 90, 3), slice(None, None, -1)))]
+        bands = (3, slice(10, 90, 3), slice(None, None, -1))
+        keys = [*keys, *((key, band) for key in keys for band in bands)]
+        lists = ([0, -1], [[7, 3], [3, 8]], generator.random(shape[1]) > 0.5, generator.integers(0, shape[1], 999))
+        keys += [(key, band) for key in (0, *keys[:3]) for band in lists]
     with Buffer(write_buffer(path, blocks, expected)) as buffer:
         for key in keys:
             np.testing.assert_array_equal(buffer.data[key], expected[key], strict=True)
@@ -191,6 +195,48 @@ def test_after_closing_nothing_is_read(path):
     for read in (lambda: lazy[0], lambda: np.asarray(lazy), lambda: list(lazy), lambda: next(lazy.iter_blocks(3))):
         with pytest.raises(ClosedError, match=path.name):
             read()
+
+
+def test_comparisons_and_arithmetic_are_those_of_the_array(path):
+    """Operators and numpy's functions give what they give of the array in memory, on either side."""
+    data = ramp(20, 64)
+    lazy = Buffer(write_buffer(path, None, data)).data
+    for found, expected in (
+        *(
+            (lazy == data[3, 5], data == data[3, 5]),
+            (lazy != 3, data != 3),
+            (lazy > 3, data > 3),
+            (lazy <= 9, data <= 9),
+        ),
+        *((lazy + 1, data + 1), (1.5 * lazy, 1.5 * data), (data - lazy, data - data), (lazy * lazy, data * data)),
+        *((-lazy, -data), (np.sqrt(lazy), np.sqrt(data)), (np.add.reduce(lazy, axis=1), np.add.reduce(data, axis=1))),
+        (np.sum(data, where=(lazy > 3) & (lazy < 999)), np.sum(data, where=(data > 3) & (data < 999))),
+    ):
+        np.testing.assert_array_equal(found, expected, strict=True)
+    assert data[7, 9] in lazy
+    assert 0.5 not in lazy
+
+
+def test_a_lazy_array_cannot_be_changed(path):
+    """What would change it in place is a TypeError; it has no hash, as an array has none."""
+    lazy = Buffer(write_buffer(path)).data
+    with pytest.raises(TypeError):
+        lazy += 1
+    with pytest.raises(TypeError):
+        np.add.at(lazy, 0, 1)
+    with pytest.raises(TypeError):
+        np.add(1, 2, out=lazy)
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(lazy)
+
+
+@pytest.mark.parametrize(
+    "key", [None, True, False, np.True_, (None, 0, 0), np.ones((20, 64), bool), ([1], [2])], ids=str
+)
+def test_refused_indices_name_the_way_out(path, key):
+    """What numpy takes and a lazy array does not is an IndexError that says what to do."""
+    with pytest.raises(IndexError, match=r"index numpy.asarray\(data\) with it"):
+        _ = Buffer(write_buffer(path)).data[key]
 
 
 def test_both_axes_take_no_arrays(path):
@@ -272,7 +318,14 @@ def test_frequency_goes_with_indices(path):
 
 
 @pytest.mark.parametrize("name", ["frequency", "time"])
-@pytest.mark.parametrize("limits", [5, (1,), (1, 2, 3), (2, 1), ("a", 2), (float("nan"), 2), (1j, 2), "12a"])
+@pytest.mark.parametrize(
+    "limits",
+    [
+        *(5, (1,), (1, 2, 3), (2, 1), ("a", 2), (float("nan"), 2), (1j, 2), "12a", "12", b"12", bytearray(b"12")),
+        *({1: 0, 2: 0}, {1, 2}, ("1", "5"), (np.str_("1"), None), (np.array("1"), 2), (None, b"5")),
+    ],
+    ids=str,
+)
 def test_wrong_limits(path, name, limits):
     """Limits that are not two numbers in order are an InvalidArgumentError that names them."""
     with pytest.raises(InvalidArgumentError, match=name):
@@ -282,7 +335,7 @@ def test_wrong_limits(path, name, limits):
 def test_wrong_choices(path):
     """Time beside indices, and the frequency of a signal, are an InvalidArgumentError."""
     buffer = Buffer(write_buffer(path))
-    for given_range in ((0,), (None, 3)):
+    for given_range in ((0,), (None, 3), (np.arange(2), None), (None, np.arange(2))):
         with pytest.raises(InvalidArgumentError, match="not by both"):
             buffer.get_data(*given_range, time=(0, 1))
     with pytest.raises(InvalidArgumentError, match="signal"):
@@ -341,6 +394,21 @@ def test_refresh_reads_the_header_where_it_was_not_read(path):
     buffer = Buffer(write_buffer(path)).refresh()
     path.unlink()
     assert buffer.spec_count == 20
+
+
+@pytest.mark.parametrize("is_open", [True, False], ids=["with", "without"])
+def test_refresh_of_another_file(path, is_open):
+    """Another header is an InvalidFileError with the path, and what was known stays."""
+    buffer = Buffer(write_buffer(path))
+    assert buffer.spec_count == 20
+    if is_open:
+        buffer.__enter__()
+    write_buffer(path, {"proc_cnt": 9}, ramp(40, 32))  # written to the same file, which may be open
+    with pytest.raises(InvalidFileError, match=f"{path.name}: another file stands at this path; open a new Buffer"):
+        buffer.refresh()
+    assert (buffer.spec_count, buffer.frq_bands) == (20, 64)
+    buffer.close()
+    assert Buffer(path).refresh().spec_count == 40
 
 
 def test_refresh_of_a_file_that_lost_its_header(path):
@@ -452,6 +520,8 @@ def test_memory_beside_the_result_is_bounded(path, blocks):
             (lambda: buffer.get_data(conversion="delog", frequency=(0, 10)), data.nbytes // 5),
             (lambda: buffer.data[::4], data.nbytes // 4),
             (lambda: buffer.data[:, 3], data.nbytes // 200),
+            (lambda: buffer.data[:, [0, -1]], data.nbytes // 100),
+            (lambda: buffer.data[::-3, np.arange(200) % 20 == 0], data.nbytes // 60),
             (lambda: buffer.data[np.arange(0, 20_000, 9)], data.nbytes // 9),
             (lambda: sum(block.sum() for block in buffer.data.iter_blocks(100)), 0),
             (lambda: sum(int(row[0]) for row in buffer.data), 0),
@@ -507,6 +577,34 @@ def test_any_numbers_are_converted_by_the_formula(dtype):
         values[:6, 0] = [np.nan, np.inf, -np.inf, -0.0, 0.0, 5e-8]
     for name in ("log", "delog"):
         assert getattr(Buffer, name)(values, 8, 16).tobytes() == by_formula(values, name, 8, 16).tobytes()
+
+
+@pytest.mark.parametrize("name", ["log", "delog"])
+def test_shifts_and_objects_of_any_number_type(name):
+    """A shift of any integer type, and numbers that are objects, count for what they are."""
+    convert = getattr(Buffer, name)
+    for shift in (np.uint8(0), np.int8(0), np.uint64(0)):
+        assert convert([5, -7], shift, 16).tobytes() == by_formula([5, -7], name, 0, 16).tobytes()
+    assert convert([2**70, Fraction(1, 2)], 8, 16).tobytes() == by_formula([2.0**70, 0.5], name, 8, 16).tobytes()
+
+
+@pytest.mark.parametrize("name", ["log", "delog"])
+@pytest.mark.parametrize(
+    "values", [[1j], [None], None, "5", ["5"], b"5", [1, "5"], [10**400]], ids=lambda v: str(v)[:9]
+)
+def test_data_that_are_no_real_numbers(name, values):
+    """Complex data and what is no number are an InvalidArgumentError."""
+    with pytest.raises(InvalidArgumentError, match="data"):
+        getattr(Buffer, name)(values, 8, 16)
+
+
+@pytest.mark.parametrize(
+    "conversion", ["Log", "", 1, b"log", np.array(["log", "delog"]), np.array("log"), ["log"]], ids=str
+)
+def test_conversions_that_are_none(path, conversion):
+    """What is not the name of a conversion is an InvalidArgumentError."""
+    with pytest.raises(InvalidArgumentError, match="conversion"):
+        Buffer(write_buffer(path)).get_data(conversion=conversion)
 
 
 @pytest.mark.parametrize("dtype", ["<u2", "<u4", "<f4"])

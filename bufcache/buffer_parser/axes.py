@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Mapping, Set
 from math import inf, isfinite, isnan
 from typing import Any, NamedTuple
 
@@ -14,6 +15,9 @@ from bufcache.errors import InvalidArgumentError, InvalidFileError
 _SECOND = 1e9  # in ns
 _MOST_BANDS = 1 << 20
 """Bands that no file needs to hold to be believed; of more, a whole spectrum must be there."""
+
+_NO_PAIRS = (str, bytes, bytearray, memoryview, Mapping, Set)
+"""What can have two items and is no pair of numbers."""
 
 
 class Axis(NamedTuple):
@@ -70,8 +74,10 @@ def frequencies(bands: int, samples: int, start: float, width: float) -> Axis:
 
 def _limits(name: str, limits: Any) -> tuple[float, float]:
     try:
+        if isinstance(limits, _NO_PAIRS):
+            raise TypeError
         low, high = limits
-        ends = -inf if low is None else float(low), inf if high is None else float(high)
+        ends = -inf if low is None else float(0.0 + low), inf if high is None else float(0.0 + high)  # no text
     except (TypeError, ValueError, OverflowError):
         raise InvalidArgumentError(f"{name} is {limits!r}; expected two numbers, or None for no limit") from None
     if any(map(isnan, ends)) or ends[0] > ends[1]:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Self, SupportsIndex, TypeVar
 from bufcache.buffer_parser import axes, layout, logarithm
 from bufcache.buffer_parser.axes import Axis
 from bufcache.buffer_parser.block_headers import BlockHeaders
-from bufcache.buffer_parser.data import Samples, read_steps, sample_dtype
+from bufcache.buffer_parser.data import Samples, read_exactly, read_steps, sample_dtype
 from bufcache.buffer_parser.header import Header, header_size, parse_header
 from bufcache.buffer_parser.lazy import LazyArray
 from bufcache.buffer_parser.logarithm import Conversion
-from bufcache.errors import BufcacheError, ClosedError, InvalidArgumentError, TruncatedFileError
+from bufcache.errors import BufcacheError, ClosedError, InvalidArgumentError, InvalidFileError, TruncatedFileError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -168,9 +168,10 @@ class Buffer(BlockHeaders):
         TruncatedFileError
             The file has become shorter since its size was taken.
         """
-        if conversion not in (None, "log", "delog"):
+        asked: Any = conversion  # an array cannot be compared
+        if asked is not None and not (isinstance(asked, str) and asked in ("log", "delog")):
             raise InvalidArgumentError(f"conversion is {conversion!r}; expected None, 'log' or 'delog'")
-        if time is not None and (specFrom, specTo) != (None, None):
+        if time is not None and not (specFrom is None and specTo is None):
             raise InvalidArgumentError("the spectra are chosen by time or by specFrom and specTo, not by both")
 
         def read(file: FileIO) -> NDArray[Any]:
@@ -210,9 +211,10 @@ class Buffer(BlockHeaders):
         return self._frequencies.values()
 
     def refresh(self) -> Self:
-        """Take the size of the file anew, for one that is being recorded; its header stays as it was read.
+        """Take the size of the file anew, for one that is being recorded.
 
-        The counts and `get_data` follow; what `data` gave before keeps its shape.
+        The counts and `get_data` follow; what `data` gave before keeps its shape. The header is read again, and must
+        be the one that is known: with another one the file is another file, and the buffer stays as it was.
 
         Returns
         -------
@@ -224,14 +226,21 @@ class Buffer(BlockHeaders):
             The buffer is closed.
         TruncatedFileError
             The file is now shorter than its header.
+        InvalidFileError
+            Another header stands there now.
         """
         with self._opened() as file:
             header = self._loaded or self._load(file)
             size = os.fstat(file.fileno()).st_size
-        if size < len(header.raw):
-            raise TruncatedFileError(
-                f"{os.fspath(self._filepath)}: the header has {len(header.raw)} bytes, but {size} are left of the file"
-            )
+            if size < len(header.raw):
+                raise TruncatedFileError(
+                    f"{os.fspath(self._filepath)}: the header has {len(header.raw)} bytes, "
+                    f"but {size} are left of the file"
+                )
+            raw = bytearray(len(header.raw))
+            self._read_from(file, lambda file: read_exactly(file, 0, memoryview(raw)))
+        if raw != header.raw:
+            raise InvalidFileError(f"{os.fspath(self._filepath)}: another file stands at this path; open a new Buffer")
         self._loaded, self._known_samples = header._replace(file_size=size), None
         return self
 

@@ -27,6 +27,9 @@ _WINDOW = 1 << 20
 _WORTH_A_CALL = 1 << 13
 """Bytes that are sooner read and dropped than stepped over with another call to the system."""
 
+Numbers = range | NDArray[np.intp]
+"""Numbers of rows or bands: evenly spaced, or any."""
+
 _SEEKING = Lock()
 """Held between seek and read where the system has no preadv: threads may share a file."""
 
@@ -64,7 +67,7 @@ def sample_dtype(bytes_per_sample: int, flags: int) -> np.dtype[Any]:
 
 
 def read_steps(
-    file: FileIO, samples: Samples, rows: range, bands: range, conversion: Conversion | None = None
+    file: FileIO, samples: Samples, rows: range, bands: Numbers, conversion: Conversion | None = None
 ) -> NDArray[Any]:
     """Read chosen bands of chosen rows, any steps apart, piece by piece.
 
@@ -73,21 +76,21 @@ def read_steps(
     TruncatedFileError
         The file has become shorter since it was opened.
     """
-    if not rows or not bands:
+    if not rows or not len(bands):
         return np.empty((len(rows), len(bands)), samples.dtype if conversion is None else np.float64)
-    if rows.step == 1 and bands == range(samples.bands):
+    if rows.step == 1 and isinstance(bands, range) and bands == range(samples.bands):
         return _read_whole(file, samples, rows.start, rows.stop, conversion)
     if rows.step < 0:
         return read_steps(file, samples, rows[::-1], bands, conversion)[::-1]
     found = np.empty((len(rows), len(bands)), samples.dtype if conversion is None else np.float64)
     convert = np.copyto if conversion is None else fastest(conversion, samples.dtype, found.size)
-    for position, count in _pieces(samples, rows):
+    for position, count in _pieces(samples, rows, len(bands)):
         first, last = rows[position], rows[position + count - 1] + 1
         convert(found[position : position + count], _read_bands(file, samples, first, last, bands)[:: rows.step])
     return found
 
 
-def read_listed(file: FileIO, samples: Samples, rows: NDArray[np.intp], bands: range) -> NDArray[Any]:
+def read_listed(file: FileIO, samples: Samples, rows: NDArray[np.intp], bands: Numbers) -> NDArray[Any]:
     """Read chosen bands of the rows that an array of their numbers lists, in its order.
 
     Raises
@@ -128,10 +131,10 @@ def _read_whole(
     return result
 
 
-def _pieces(samples: Samples, rows: range) -> Iterator[tuple[int, int]]:
+def _pieces(samples: Samples, rows: range, chosen_bands: int) -> Iterator[tuple[int, int]]:
     """Give position and number of the rows that are read at once: one where too much lies between them."""
     skipped = (rows.step - 1) * samples.bands * samples.dtype.itemsize
-    most = 1 if skipped >= _WORTH_A_CALL else max(1, PIECE // (samples.bands * rows.step))
+    most = 1 if skipped >= _WORTH_A_CALL else max(1, PIECE // (max(samples.bands, chosen_bands) * rows.step))
     for position in range(0, len(rows), most):
         yield position, min(most, len(rows) - position)
 
@@ -148,9 +151,10 @@ def _neighbours(samples: Samples, ascending: NDArray[np.intp]) -> Iterator[tuple
             yield first, stop
 
 
-def _read_bands(file: FileIO, samples: Samples, first: int, last: int, bands: range) -> NDArray[Any]:
+def _read_bands(file: FileIO, samples: Samples, first: int, last: int, bands: Numbers) -> NDArray[Any]:
     """Read chosen bands of neighbouring rows, one by one where too much lies between them."""
-    low, high = min(bands[0], bands[-1]), max(bands[0], bands[-1]) + 1
+    ends = (bands[0], bands[-1]) if isinstance(bands, range) else (int(bands.min()), int(bands.max()))
+    low, high = min(ends), max(ends) + 1
     width, row = samples.dtype.itemsize, samples.bands
     if last - first > 1 and (row - (high - low)) * width < _WORTH_A_CALL:
         low, high = 0, row
@@ -160,6 +164,8 @@ def _read_bands(file: FileIO, samples: Samples, first: int, last: int, bands: ra
     else:
         for number, target in enumerate(found, first):
             _read_into(file, samples.blocks, (number * row + low) * width, target)
+    if not isinstance(bands, range):
+        return found.take(bands - low, axis=1)
     start, stop = bands[0] - low, bands[-1] - low + (1 if bands.step > 0 else -1)
     return found[:, start : None if stop < 0 else stop : bands.step]
 

@@ -11,16 +11,19 @@ from operator import index
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import DTypeLike, NDArray
 
-from bufcache.buffer_parser.data import Samples, read_listed, read_steps
+from bufcache.buffer_parser.data import Numbers, Samples, read_listed, read_steps
 from bufcache.buffer_parser.logarithm import PIECE
 from bufcache.errors import InvalidArgumentError
 
 T = TypeVar("T")
 
-_Chosen = range | NDArray[np.intp] | int
+_Chosen = Numbers | int
 """What is wanted of an axis: its numbers, or one of them."""
+
+_WAY_OUT = "index numpy.asarray(data) with it"
 
 
 class Source(Protocol):
@@ -34,16 +37,19 @@ class Source(Protocol):
         """Call a function with the open file."""
 
 
-class LazyArray:
+class LazyArray(NDArrayOperatorsMixin):
     """The data of a buffer file like a numpy array that is still on disk; `Buffer.data` gives one.
 
     An index reads what it needs and gives a new numpy array, or a numpy scalar. Either axis takes integers, slices
-    with any step, and arrays or lists of integers or booleans, but only one axis at a time such an array. Indices mean
-    what they mean in numpy, and wrong ones raise the same IndexError. Inside of the buffer's ``with`` block the open
-    file is read; without one each access opens and closes it; after it each access raises ClosedError.
+    with any step, and arrays or lists of integers or booleans, but only one axis at a time such an array. These mean
+    what they mean in numpy, and wrong ones raise the same IndexError. What numpy takes besides is an IndexError here:
+    None for a new axis, True and False, masks of both axes at once, arrays on both axes; index ``numpy.asarray(data)``
+    with these. Inside of the buffer's ``with`` block the open file is read; without one each access opens and closes
+    it; after it each access raises ClosedError.
 
-    ``numpy.asarray`` and numpy's functions read everything. The shape is that of the moment in which `Buffer.data` was
-    asked for: a file that has grown since is seen after `Buffer.refresh` in a new `Buffer.data`.
+    ``numpy.asarray``, numpy's functions, arithmetic, comparisons and ``in`` read everything, and give what they give
+    of an array; what would change the data in place is a TypeError. The shape is that of the moment in which
+    `Buffer.data` was asked for: a file that has grown since is seen after `Buffer.refresh` in a new `Buffer.data`.
 
     Notes
     -----
@@ -94,21 +100,34 @@ class LazyArray:
         found: NDArray[Any] = self[...]
         return found if dtype is None else found.astype(dtype, copy=False)
 
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> Any:
+        is_written = method == "at" and inputs[0] is self
+        if is_written or any(isinstance(target, LazyArray) for target in keywords.get("out", ())):
+            return NotImplemented
+        arrays = {name: _in_memory(value) for name, value in keywords.items()}
+        return getattr(ufunc, method)(*map(_in_memory, inputs), **arrays)
+
+    def __contains__(self, value: object) -> bool:
+        return value in np.asarray(self)
+
     # -- reading ----------------------------------------------------------------------------------------------
 
     def __getitem__(self, key: Any) -> Any:
         axes = [*map(_chosen, _for_each_axis(key, self.ndim), self.shape, range(self.ndim))]
         if len(axes) > 1 and all(isinstance(axis, np.ndarray) for axis in axes):
-            raise IndexError("only one axis takes an array at a time; index the result with the other one")
+            raise IndexError(f"only one axis takes an array at a time; {_WAY_OUT}, or the result with the other one")
         rows, bands = axes if len(axes) > 1 else (axes[0], 0)
-        found = self._read(rows, _span(bands))[0 if isinstance(rows, int) else slice(None), _within_span(bands)]
-        return found.reshape(rows.shape + found.shape[1:]) if isinstance(rows, np.ndarray) else found
+        found = self._read(_numbers(rows), _numbers(bands))
+        found = found[tuple(0 if isinstance(axis, int) else slice(None) for axis in (rows, bands))]
+        if isinstance(rows, np.ndarray):
+            return found.reshape(rows.shape + found.shape[1:])
+        return found.reshape(found.shape[:-1] + bands.shape) if isinstance(bands, np.ndarray) else found
 
-    def _read(self, rows: _Chosen, bands: range) -> NDArray[Any]:
+    def _read(self, rows: Numbers, bands: Numbers) -> NDArray[Any]:
         def read(file: FileIO) -> NDArray[Any]:
-            if isinstance(rows, np.ndarray):
-                return read_listed(file, self._samples, rows.reshape(-1), bands)
-            return read_steps(file, self._samples, _span(rows), bands)
+            if isinstance(rows, range):
+                return read_steps(file, self._samples, rows, bands)
+            return read_listed(file, self._samples, rows, bands)
 
         return self._source._reading(read)
 
@@ -141,6 +160,8 @@ class LazyArray:
 def _for_each_axis(key: Any, ndim: int) -> tuple[Any, ...]:
     """Return the index of each axis: all of an axis where the key says nothing of it."""
     keys = key if isinstance(key, tuple) else (key,)
+    if any(item is None or isinstance(item, (bool, np.bool_)) for item in keys):
+        raise IndexError(f"no new axes, True or False here; {_WAY_OUT}")
     dots = [place for place, item in enumerate(keys) if item is ...]
     if len(dots) > 1:
         raise IndexError("an index can only have a single ellipsis ('...')")
@@ -155,12 +176,11 @@ def _chosen(item: Any, length: int, axis: int) -> _Chosen:
     """Return what an index names of an axis, all numbers counted from its start."""
     if isinstance(item, slice):
         return range(length)[item]
-    if not isinstance(item, (bool, np.bool_)):
-        with suppress(TypeError):
-            number = index(item)
-            if not -length <= number < length:
-                raise _out_of_bounds(number, length, axis)
-            return number % length
+    with suppress(TypeError):
+        number = index(item)
+        if not -length <= number < length:
+            raise _out_of_bounds(number, length, axis)
+        return number % length
     array = np.asarray(item)
     is_empty_list = not array.size and not isinstance(item, np.ndarray)  # an array of floats to numpy
     return _chosen_by_array(array.astype(np.intp) if is_empty_list else array, length, axis)
@@ -169,7 +189,8 @@ def _chosen(item: Any, length: int, axis: int) -> _Chosen:
 def _chosen_by_array(array: NDArray[Any], length: int, axis: int) -> NDArray[np.intp]:
     if array.dtype == np.bool_:
         if array.shape != (length,):
-            raise IndexError(f"boolean index of shape {array.shape} for axis {axis} with size {length}")
+            hint = f"; {_WAY_OUT}" if array.ndim != 1 else ""
+            raise IndexError(f"boolean index of shape {array.shape} for axis {axis} with size {length}{hint}")
         return np.flatnonzero(array)
     if array.dtype.kind not in "iu":
         raise IndexError(
@@ -186,17 +207,12 @@ def _out_of_bounds(number: int, length: int, axis: int) -> IndexError:
     return IndexError(f"index {number} is out of bounds for axis {axis} with size {length}")
 
 
-def _span(chosen: _Chosen) -> range:
-    """Return the range that holds what is wanted of an axis."""
+def _numbers(chosen: _Chosen) -> Numbers:
+    """Return all numbers of what is wanted of an axis, one after the other."""
     if isinstance(chosen, int):
         return range(chosen, chosen + 1)
-    if isinstance(chosen, range):
-        return chosen
-    return range(chosen.min(), chosen.max() + 1) if chosen.size else range(0)
+    return chosen.reshape(-1) if isinstance(chosen, np.ndarray) else chosen
 
 
-def _within_span(chosen: _Chosen) -> int | slice | NDArray[np.intp]:
-    """Return the index that takes what is wanted out of its span."""
-    if isinstance(chosen, np.ndarray):
-        return chosen - chosen.min() if chosen.size else chosen
-    return 0 if isinstance(chosen, int) else slice(None)
+def _in_memory(value: Any) -> Any:
+    return np.asarray(value) if isinstance(value, LazyArray) else value

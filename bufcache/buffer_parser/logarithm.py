@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache, partial
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bufcache.errors import UnsupportedFormatError
+from bufcache.errors import InvalidArgumentError, UnsupportedFormatError
 
 PIECE = 262_144
 """Samples that are converted at a time: few enough for the processor's cache, and bounded memory."""
@@ -31,7 +33,7 @@ def delog(data: ArrayLike, fft_log_shift: int, ad_bit_resolution: int) -> NDArra
     Parameters
     ----------
     data
-        Logarithmic values, any shape; left as they are.
+        Logarithmic values, real numbers, any shape; left as they are.
     fft_log_shift
         The shift of the logarithm, as the file header gives it.
     ad_bit_resolution
@@ -45,12 +47,22 @@ def delog(data: ArrayLike, fft_log_shift: int, ad_bit_resolution: int) -> NDArra
     ------
     UnsupportedFormatError
         No logarithm is defined for that resolution.
+    InvalidArgumentError
+        The data are complex, or no numbers.
     """
     return _converted(data, conversion("delog", fft_log_shift, ad_bit_resolution))
 
 
 def log(data: ArrayLike, fft_log_shift: int, ad_bit_resolution: int) -> NDArray[np.float64]:
-    """Take the logarithm that the Analyzer stores FFT data with; the inverse of `delog`, same parameters."""
+    """Take the logarithm that the Analyzer stores FFT data with; the inverse of `delog`, same parameters.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        No logarithm is defined for that resolution.
+    InvalidArgumentError
+        The data are complex, or no numbers.
+    """
     return _converted(data, conversion("log", fft_log_shift, ad_bit_resolution))
 
 
@@ -102,7 +114,7 @@ def conversion(name: str, fft_log_shift: int, ad_bit_resolution: int) -> Convers
     bits = ad_bit_resolution if ad_bit_resolution >= 1 else 16
     if bits not in _OFFSETS:
         raise UnsupportedFormatError(f"no logarithm is defined for a resolution of {bits} bits; only for 14, 16, 24")
-    base = np.float64(fft_log_shift - 1)
+    base = np.float64(0.0 + fft_log_shift) - 1  # of small unsigned integers as well
     return Conversion(name == "delog", base, (_OFFSETS[bits] - base) / np.float64(2.0**bits))
 
 
@@ -128,10 +140,20 @@ def _table(convert: Conversion) -> NDArray[np.float64]:
 def _converted(data: ArrayLike, convert: Conversion) -> NDArray[np.float64]:
     samples = np.asarray(data)
     if samples.dtype.kind not in "biuf":
-        samples = np.asarray(samples, np.float64)
+        samples = _real(samples)
     out = np.empty(samples.shape)
     flat, target = samples.reshape(-1), out.reshape(-1)
     convert_piece = fastest(convert, samples.dtype, samples.size)
     for start in range(0, samples.size, PIECE):
         convert_piece(target[start : start + PIECE], flat[start : start + PIECE])
     return out
+
+
+def _real(samples: NDArray[Any]) -> NDArray[np.float64]:
+    """Return objects that are real numbers as float64."""
+    if samples.dtype.kind != "O" or not all(isinstance(value, (Real, Decimal)) for value in samples.flat):
+        raise InvalidArgumentError(f"data of type {samples.dtype}; expected real numbers")
+    try:
+        return samples.astype(np.float64)
+    except OverflowError:
+        raise InvalidArgumentError("data beyond what float64 can hold") from None
