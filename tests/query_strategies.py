@@ -14,8 +14,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from bufcache.buffer_metadata_cache import BufferMetadata, and_, not_, or_, select
-from bufcache.buffer_metadata_cache.columns import Change, Columns, Place
+from bufcache.buffer_metadata_cache.index import Index
 from bufcache.buffer_metadata_cache.kinds import Float, Integer, Member, PathText
+from bufcache.buffer_metadata_cache.parts import Change, Place
 from bufcache.buffer_metadata_cache.query import OPERATORS, Field, JoinedPath, Order, Predicate
 
 FIELDS = BufferMetadata.__fields__
@@ -107,9 +108,9 @@ def few_names() -> st.SearchStrategy[tuple[str, ...]]:
     return st.lists(st.sampled_from(list(FIELDS)), min_size=1, max_size=4, unique=True).map(tuple)
 
 
-def columns_of(*documents: dict[str, Any]) -> Columns:
+def columns_of(*documents: dict[str, Any]) -> Index:
     """Return the columns of documents with the ids 1, 2 and so on."""
-    columns = Columns(FIELDS)
+    columns = Index(FIELDS)
     columns.apply(changed(id, document) for id, document in enumerate(documents, 1))
     return columns
 

@@ -10,7 +10,7 @@ from bufcache.buffer_metadata_cache.kinds import Integer, Text
 from bufcache.buffer_metadata_cache.query import Field
 from bufcache.buffer_metadata_cache.store.database import Database, Edit
 from bufcache.buffer_metadata_cache.store.files import DiskFiles, MemoryFiles
-from bufcache.buffer_metadata_cache.store.log import NAME
+from bufcache.buffer_metadata_cache.store.log import name_of
 
 
 class Note(Document):
@@ -24,6 +24,7 @@ class Note(Document):
 
 
 NOTES = Note.__tablename__
+NAME = name_of(1)
 SCHEMAS = {NOTES: Note.__fields__}
 
 

@@ -22,17 +22,19 @@ from query_strategies import (
 
 from bufcache.buffer_metadata_cache import BufferMetadata as BM
 from bufcache.buffer_metadata_cache import and_, or_
-from bufcache.buffer_metadata_cache.columns import Change, Columns, Place, fit
+from bufcache.buffer_metadata_cache.columns import fit
 from bufcache.buffer_metadata_cache.documents import Document
+from bufcache.buffer_metadata_cache.index import Index
 from bufcache.buffer_metadata_cache.kinds import Integer
+from bufcache.buffer_metadata_cache.parts import Change, Place
 from bufcache.buffer_metadata_cache.query import OPERATORS, Field, Order, Predicate
 
 Documents = dict[int, dict[str, Any]]
 
 
-def play(history: list[list[Change]]) -> tuple[Columns, Documents]:
+def play(history: list[list[Change]]) -> tuple[Index, Documents]:
     """Apply commits to columns, and to a plain dict of documents in order of their ids."""
-    columns, documents = Columns(FIELDS), {}
+    columns, documents = Index(FIELDS), {}
     for commit in history:
         columns.apply(commit)
         documents.update((change.id, change.document) for change in commit)
@@ -67,7 +69,7 @@ def test_columns_sort_as_python_does(data):
     names = data.draw(few_names())
     history, predicate = data.draw(histories(names)), data.draw(predicates(names) | st.just(and_()))
     order = data.draw(orders(names))
-    columns = Columns(FIELDS)
+    columns = Index(FIELDS)
     for number, commit in enumerate(history, 1):
         columns.apply(commit)
         _, documents = play(history[:number])
@@ -126,7 +128,7 @@ def test_columns_know_which_documents_there_are(data):
 
 def test_the_place_is_that_of_the_last_change():
     """A document's place is where it was written last, and one that was removed has none."""
-    columns = Columns(FIELDS)
+    columns = Index(FIELDS)
     columns.apply(
         [Change(1, Place(0, 10, 2**32 - 1), {}), Change(2, Place(10, 20, 1), {}), Change(1, Place(30, 40, 2), {})]
     )
@@ -142,7 +144,7 @@ def test_many_commits_come_to_the_same_as_one():
     ids = generator.permutation(1000) + 1
     drafts = [changed(int(id), {"process": 0, "filename": "draft"}) for id in ids]
     final = [changed(int(id), {"process": int(id) % 7, "filename": f"file {id % 13}"}) for id in ids]
-    grown, whole = Columns(FIELDS), Columns(FIELDS)
+    grown, whole = Index(FIELDS), Index(FIELDS)
     for changes in (drafts, final):
         for start in range(0, 1000, 83):
             grown.apply(changes[start : start + 83])
@@ -163,7 +165,7 @@ def test_a_document_that_comes_back_is_found_in_order_of_its_id():
 
 def test_empty_columns_answer():
     """Columns without documents match, sort and give nothing."""
-    columns = Columns(FIELDS)
+    columns = Index(FIELDS)
     for question in (and_(), BM.filename.like("%"), BM.filepath == "/a", BM.process.in_([]), ~(BM.process > 1)):
         rows = columns.sort(columns.match(question), [field.asc() for field in FIELDS.values()])
         assert columns.take(rows, FIELDS.values()) == [[] for _ in FIELDS]

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from stores import NOTES, InMemory, Note, OnDisk, OtherProcess, contents, insert, open_database
+from stores import NAME, NOTES, InMemory, Note, OnDisk, OtherProcess, contents, insert, open_database
 
 from bufcache import BufferMetadataCache
 from bufcache.buffer_metadata_cache.store.database import Edit
 from bufcache.buffer_metadata_cache.store.files import DiskFiles
-from bufcache.buffer_metadata_cache.store.log import NAME, Log
+from bufcache.buffer_metadata_cache.store.log import Log
 from bufcache.errors import CacheFormatError, ClosedError, InvalidArgumentError
 
 TABLES = (NOTES, "other")
@@ -492,7 +492,7 @@ def test_problem_of_a_wrong_column(place):
     """It is told when a column is not what the documents say."""
     database = open_database(place.files())
     insert(database, {"number": 1})
-    database.table(NOTES).column(Note.number).array[0] = 2
+    database.table(NOTES).tail.column(Note.number).values.array[0] = 2
     [problem] = database.problems()
     assert "number" in problem
 

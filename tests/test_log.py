@@ -6,10 +6,10 @@ from zlib import crc32
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stores import InMemory
+from stores import NAME, InMemory
 
 from bufcache.buffer_metadata_cache.store.files import UnsyncedError
-from bufcache.buffer_metadata_cache.store.log import NAME, Log
+from bufcache.buffer_metadata_cache.store.log import Log
 from bufcache.errors import BufcacheError, CacheFormatError
 
 COMMITS = [
@@ -24,7 +24,7 @@ def written(*commits):
     """Return the bytes of a new log with these commits, in pieces: its first line, and each commit."""
     place = InMemory()
     log = writer(place)
-    ends = [(log.append(lines), log.end)[1] for lines in commits]
+    ends = [log.append(lines, len(lines)).position.end for lines in commits]
     content = place.read_log()
     ends.insert(0, content.index(b"\n") + 1)
     return [content[start:end] for start, end in zip([0, *ends], ends, strict=False)]
@@ -46,7 +46,7 @@ def read(place):
 def is_noticed(place):
     """Tell whether the reader knows that there is more than it could read."""
     log, _ = read(place)
-    return bool(log.damage) or log.end < len(place.read_log())
+    return bool(log.damage) or log.position.end < len(place.read_log())
 
 
 # -- writing and reading ----------------------------------------------------------------------------------------------
@@ -58,10 +58,10 @@ def test_what_is_written_is_read(place):
     given = [log.append(lines) for lines in COMMITS]
     read_again = list(Log(place.files()).read_on())
     assert read_again == given
-    assert [commit.number for commit in given] == [1, 2, 3, 4]
+    assert [commit.position.number for commit in given] == [1, 2, 3, 4]
     content = place.read_log()
     assert all(content[commit.start :].startswith(commit.lines) for commit in given)
-    assert log.end == len(content)
+    assert log.position.end == len(content)
 
 
 def test_reads_on(place):
@@ -90,7 +90,7 @@ def test_writers_in_turn(place):
 
 
 def test_the_bytes_of_a_log():
-    """A log is JSON Lines: the format, then each commit's number, size and checksums, then its documents."""
+    """A log is JSON Lines: the format, then each commit's number, size, largest id and checksums, then its documents."""
     first_line, *commits = written(*COMMITS)
     format = json.loads(first_line)
     assert list(format) == ["bufcache", "format", "generation", "salt", "checksum"]
@@ -102,8 +102,9 @@ def test_the_bytes_of_a_log():
         header, payload = commit.split(b"\n", 1)
         checksum = f"{crc32(payload, crc32(without_checksum(header), salt)):08x}"
         assert payload == b"".join(line + b"\n" for line in lines)
-        expected = {"commit": number, "bytes": len(payload), "previous": previous, "checksum": checksum}
-        assert json.loads(header) == expected
+        largest = max(len(lines) for lines in COMMITS[:number])
+        expected = {"commit": number, "bytes": len(payload), "largest": largest, "previous": previous}
+        assert json.loads(header) == {**expected, "checksum": checksum}
         previous = checksum
 
 
@@ -183,7 +184,7 @@ def test_torn_creation(place):
     for part in [*parts, bytes(len(first_line)), first_line[:40] + bytes(60)]:
         place.write_log(part)
         log, commits = read(place)
-        assert (commits, log.damage, log.end) == ([], [], 0)
+        assert (commits, log.damage, log.position.end) == ([], [], 0)
         assert place.read_log() == part
         writer(place).append(COMMITS[0])
         assert read(place)[1] == COMMITS[:1]
@@ -201,7 +202,7 @@ def assert_only_whole_commits(place, pieces, content):
     assert commits == [lines for lines, is_kept in zip(COMMITS, kept, strict=True) if is_kept]
     last = max((number for number, is_kept in enumerate(kept) if is_kept), default=-1)
     assert bool(log.damage) == (False in kept[: last + 1])
-    assert (log.end < len(content)) == (last < len(kept) - 1)
+    assert (log.position.end < len(content)) == (last < len(kept) - 1)
 
 
 @pytest.mark.parametrize("change", [0x01, 0x20, 0x80])
@@ -352,15 +353,27 @@ def test_newer_format(place):
 
 @pytest.mark.parametrize("change", [0x01, 0x20, 0x80])
 def test_every_flipped_byte_of_the_first_line(place, change):
-    """With any byte of its first line changed a log is refused and stays as it is."""
+    """With any byte of its first line changed the commits are read all the same: the first one has the salt, too."""
     content = bytearray(b"".join(written(*COMMITS)))
     for position in range(content.index(b"\n") + 1):
         content[position] ^= change
         place.write_log(content)
-        with pytest.raises(CacheFormatError):
-            read(place)
-        assert place.read_log() == content
+        log, commits = read(place)
+        assert commits == COMMITS
+        assert log.damage == [f"{NAME}: the first line is damaged, no commit is lost"]
+        writer(place).append(COMMITS[0])
+        assert read(place)[1] == [*COMMITS, COMMITS[0]]
         content[position] ^= change
+
+
+def test_damaged_beginning(place):
+    """A log whose first line and first commit are damaged is refused and stays as it is."""
+    first_line, *commits = written(*COMMITS)
+    content = b"".join([b"#" * len(first_line), b"#" * len(commits[0]), *commits[1:]])
+    place.write_log(content)
+    with pytest.raises(CacheFormatError, match="left untouched"):
+        read(place)
+    assert place.read_log() == content
 
 
 @given(content=st.binary(max_size=700), is_ours=st.booleans())

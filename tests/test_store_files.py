@@ -7,11 +7,10 @@ import stat
 import threading
 
 import pytest
-from stores import NOTES, OnDisk, OtherProcess, contents, insert, open_database
+from stores import NAME, NOTES, OnDisk, OtherProcess, contents, insert, open_database
 
 from bufcache.buffer_metadata_cache.store import files as store_files
 from bufcache.buffer_metadata_cache.store.files import LOCK, OWNER, DiskFiles, UnsyncedError
-from bufcache.buffer_metadata_cache.store.log import NAME
 from bufcache.errors import BufcacheError, CacheFormatError, CacheLockedError
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no open folders and replaces no open files")

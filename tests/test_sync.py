@@ -619,7 +619,7 @@ def test_caches_below_a_path_are_not_scanned(cache, project):
     write_sample(project, 1)
     with BufferMetadataCache(project / ".bufcache") as other:
         sync(other, project)
-    (project / ".bufcache" / "columns").mkdir()
+    (project / ".bufcache" / "columns").mkdir(exist_ok=True)
     write_sample(project / ".bufcache", 2)
     write_sample(project / ".bufcache" / "columns", 3)
     assert counts(sync(cache, project)) == {"added": 1}

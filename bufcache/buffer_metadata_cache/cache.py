@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, overload
 
 from bufcache.buffer_metadata_cache import metadata, paths, scan
-from bufcache.buffer_metadata_cache.columns import Columns, Rows
+from bufcache.buffer_metadata_cache.columns import Rows
+from bufcache.buffer_metadata_cache.index import Index
 from bufcache.buffer_metadata_cache.metadata import BufferMetadata
 from bufcache.buffer_metadata_cache.paths import AnyPath
 from bufcache.buffer_metadata_cache.query import Field, Predicate
@@ -95,10 +96,10 @@ class BufferMetadataCache:
 
     def __len__(self) -> int:
         with self._database.reading():
-            return len(self._columns)
+            return len(self._index)
 
     @property
-    def _columns(self) -> Columns:
+    def _index(self) -> Index:
         return self._database.table(TABLE)
 
     # -- synchronising ----------------------------------------------------------------------------------------------
@@ -252,8 +253,8 @@ class BufferMetadataCache:
         """
         given = _absolute(files)
         with self._database.writing():
-            columns = self._columns
-            ids = columns.ids_of(columns.match(BufferMetadata.filepath.in_(given)))
+            index = self._index
+            ids = index.ids_of(index.match(BufferMetadata.filepath.in_(given)))
             self._database.commit(Edit(TABLE, id, None) for id in ids)
 
     # -- asking -----------------------------------------------------------------------------------------------------
@@ -281,13 +282,13 @@ class BufferMetadataCache:
             The text cannot be read.
         """
         with self._database.reading():
-            values = self._columns.take(self._rows(query), BufferMetadata.stored_fields())
+            values = self._index.take(self._rows(query), BufferMetadata.stored_fields())
         return [BufferMetadata.from_row(row) for row in zip(*values, strict=True)]
 
     def get_matching_files(self, query: Query | None = None) -> list[str]:
         """Return the paths of the files that match; parameters and errors as of `get_matching_metadata`."""
         with self._database.reading():
-            [files] = self._columns.take(self._rows(query), [BufferMetadata.filepath])
+            [files] = self._index.take(self._rows(query), [BufferMetadata.filepath])
         return files
 
     def get_matching_buffers(self, query: Query | None = None) -> list[Any]:
@@ -304,27 +305,27 @@ class BufferMetadataCache:
             rows = self._rows(query)
             if by is None:
                 return len(rows)
-            [values] = self._columns.take(rows, [field_of(BufferMetadata, by)])
+            [values] = self._index.take(rows, [field_of(BufferMetadata, by)])
         return dict(sorted(Counter(values).items(), key=lambda item: _none_first(item[0])))
 
     def distinct(self, field: Field[Any] | str, query: Query | None = None) -> list[Any]:
         """Return the different values of a field among what matches, sorted, None first."""
         with self._database.reading():
-            [values] = self._columns.take(self._rows(query), [field_of(BufferMetadata, field)])
+            [values] = self._index.take(self._rows(query), [field_of(BufferMetadata, field)])
         return sorted(set(values), key=_none_first)
 
     def check(self) -> list[str]:
         """Verify the store: return what is wrong with it, nothing where it is sound."""
         with self._database.reading():
             problems = self._database.problems()
-            rows = self._columns.match(BufferMetadata.filepath.is_not(None))
-            values = self._columns.take(rows, [BufferMetadata.machine_id, BufferMetadata.filepath])
+            rows = self._index.match(BufferMetadata.filepath.is_not(None))
+            values = self._index.take(rows, [BufferMetadata.machine_id, BufferMetadata.filepath])
             counts = Counter(zip(*values, strict=True))
         return problems + [f"{count} entries stand for {path}" for (_, path), count in counts.items() if count > 1]
 
     def _rows(self, query: Query | None) -> Rows:
         asked = as_select(query)
-        rows = self._columns.sort(self._columns.match(asked.predicate), asked.order)
+        rows = self._index.sort(self._index.match(asked.predicate), asked.order)
         return rows[asked.start :][: asked.count]
 
 

@@ -1,195 +1,206 @@
-"""The column index: the fields of many documents as arrays. Evaluates predicates and sorts.
-
-Gives what `Predicate.evaluate` gives document by document.
-"""
+"""Columns: one field of many documents as an array, which answers comparisons for all rows or for some of them."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bufcache.buffer_metadata_cache import paths
-from bufcache.buffer_metadata_cache.kinds import Float, Integer, Kind, Scalar
-from bufcache.buffer_metadata_cache.query import (
-    OPERATORS,
-    AllOf,
-    AnyOf,
-    Compare,
-    Field,
-    In,
-    IsNone,
-    JoinedPath,
-    Match,
-    Not,
-    Order,
-    Predicate,
-)
+from bufcache.buffer_metadata_cache.kinds import Kind
+from bufcache.buffer_metadata_cache.query import OPERATORS
+from bufcache.buffer_metadata_cache.texts import Texts
 
 Mask = NDArray[np.bool_]
 Rows = NDArray[np.intp]
 
 
-class Place(NamedTuple):
-    """Where the line of a document stands in the log, and the CRC-32 of it."""
+class DamagedPartError(Exception):
+    """A file of columns is not what was written; the log has what it should say."""
 
-    offset: int
-    length: int
-    checksum: int
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.name = name
 
 
-class Change(NamedTuple):
-    """What became of one document: where its line stands in the log, and its content; None where it was removed."""
+class Source(ABC):
+    """Where an array comes from: memory, or a file that is looked at when it is needed."""
 
-    id: int
-    place: Place
-    document: Mapping[str, Any] | None
+    @abstractmethod
+    def all(self) -> NDArray[Any]:
+        """Return the whole array."""
+
+    @abstractmethod
+    def at(self, rows: Rows) -> NDArray[Any]:
+        """Return its values at rows."""
+
+    def of(self, rows: Rows | None) -> NDArray[Any]:
+        """Return the whole array, or its values at rows."""
+        return self.all() if rows is None else self.at(rows)
+
+
+class Held(Source):
+    """An array in memory."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self.array = array
+
+    def all(self) -> NDArray[Any]:
+        return self.array
+
+    def at(self, rows: Rows) -> NDArray[Any]:
+        return self.array[rows]
 
 
 class Column(ABC):
-    """The values of one field; row by row, with a mask of those that are known."""
-
-    @property
-    @abstractmethod
-    def known(self) -> Mask:
-        """The rows that have a value."""
+    """The values of one field. What is asked of `rows` is answered for each of them, for None of all rows."""
 
     @abstractmethod
-    def compare(self, symbol: str, value: Any) -> Mask:
-        """Return the rows for which the comparison holds; what it says of rows without a value is meaningless."""
+    def known(self, rows: Rows | None) -> Mask:
+        """Return which rows have a value."""
+
+    def only_known(self, mask: Mask, rows: Rows | None) -> Mask:
+        """Return the mask without the rows that have no value."""
+        return mask & self.known(rows)
 
     @abstractmethod
-    def isin(self, values: Collection[Any]) -> Mask:
-        """Return the rows that have one of the values."""
+    def compare(self, symbol: str, value: Any, rows: Rows | None) -> Mask:
+        """Return for which rows the comparison holds; what it says of rows without a value is meaningless."""
 
     @abstractmethod
-    def matches(self, test: Callable[[str], bool]) -> Mask:
+    def isin(self, values: Collection[Any], rows: Rows | None) -> Mask:
+        """Return which rows have one of the values."""
+
+    @abstractmethod
+    def matches(self, test: Callable[[str], bool], rows: Rows | None) -> Mask:
         """Return the rows whose text passes a test."""
-
-    @abstractmethod
-    def ranks(self, rows: Rows) -> NDArray[Any]:
-        """Return numbers that sort the rows as their values do."""
 
     @abstractmethod
     def take(self, rows: Rows) -> list[Any]:
         """Return the values of rows as users see them."""
 
+    def ranks(self, rows: Rows) -> NDArray[Any] | None:
+        """Return numbers that sort rows as their values do, in all columns of the field; None where there are none."""
+        return None
+
 
 class StoredColumn(Column):
-    """A column of its own array, which grows in place."""
+    """A column of an array of its own.
 
-    def __init__(self, kind: Kind, dtype: np.dtype[Any]) -> None:
-        self._kind = kind
-        self._size = 0
-        self._array = np.zeros(0, dtype)
-        self._known = np.zeros(0, np.bool_)
+    Parameters
+    ----------
+    kind
+        What the field can hold.
+    values
+        What is stored for each row.
+    is_known
+        Which rows have a value; None where all have.
+    """
 
-    @property
-    def known(self) -> Mask:
-        return self._known[: self._size]
+    def __init__(self, kind: Kind, values: Source, is_known: Source | None) -> None:
+        self.kind = kind
+        self.values = values
+        self.is_known = is_known
 
-    @property
-    def array(self) -> NDArray[Any]:
-        """What is stored for each row."""
-        return self._array[: self._size]
+    def known(self, rows: Rows | None) -> Mask:
+        if self.is_known is not None:
+            return self.is_known.of(rows)
+        return np.ones(self._size(rows), np.bool_)
 
-    def put(self, rows: Rows, values: Sequence[Any], size: int) -> None:
-        """Write values, None where there are none, into rows of a column of that size."""
-        self._array, self._known = grown(self._array, size), grown(self._known, size)
-        self._size = size
-        self._known[rows] = [value is not None for value in values]
-        self._array[rows] = self._encode(values)
+    def only_known(self, mask: Mask, rows: Rows | None) -> Mask:
+        return mask if self.is_known is None else mask & self.is_known.of(rows)
 
-    @abstractmethod
-    def _encode(self, values: Sequence[Any]) -> NDArray[Any]:
-        """Return what is stored for the values."""
+    def _size(self, rows: Rows | None) -> int:
+        return len(self.values.all() if rows is None else rows)
 
-
-class NumberColumn(StoredColumn):
-    """Integers or floats, exact."""
-
-    def __init__(self, kind: Integer | Float) -> None:
-        super().__init__(kind, kind.dtype)
-
-    def _encode(self, values: Sequence[Any]) -> NDArray[Any]:
-        return np.array([0 if value is None else value for value in values], self._array.dtype)
-
-    def compare(self, symbol: str, value: Any) -> Mask:
-        fitted = fit(symbol, value, self._array.dtype)
-        if isinstance(fitted, bool):
-            return np.full(self._size, fitted)
-        mask: Mask = OPERATORS[fitted[0]](self.array, fitted[1])
-        return mask
-
-    def isin(self, values: Collection[Any]) -> Mask:
-        fitted = [fit("==", value, self._array.dtype) for value in values]
-        wanted = [pair[1] for pair in fitted if not isinstance(pair, bool)]
-        return np.isin(self.array, np.array(wanted, self._array.dtype))
-
-    def matches(self, test: Callable[[str], bool]) -> Mask:
-        return np.zeros(self._size, np.bool_)
-
-    def ranks(self, rows: Rows) -> NDArray[Any]:
-        return self.array[rows]
-
-    def take(self, rows: Rows) -> list[Any]:
-        values: list[Any] = self.array[rows].tolist()
-        if type(self._kind).present is not Kind.present:
-            values = list(map(self._kind.present, values))
-        known = self.known[rows]
+    def _with_none(self, values: list[Any], rows: Rows) -> list[Any]:
+        """Return the values, None in the place of those that are not known."""
+        if self.is_known is None:
+            return values
+        known = self.is_known.at(rows)
         if known.all():
             return values
         return [value if is_known else None for value, is_known in zip(values, known.tolist(), strict=True)]
 
 
-class TextColumn(StoredColumn):
-    """Texts as codes into the list of the different ones."""
+class NumberColumn(StoredColumn):
+    """Integers or floats, exact.
 
-    def __init__(self, kind: Kind) -> None:
-        super().__init__(kind, np.dtype(np.intp))
-        self._texts: list[str] = []
-        self._codes: dict[str, int] = {}
-        self._ranks = np.zeros(0, np.intp)
+    Parameters
+    ----------
+    limits
+        The smallest and the largest value, where they are known: what lies beyond need not be looked for.
+    """
 
-    def _encode(self, values: Sequence[Any]) -> NDArray[Any]:
-        return np.array([0 if value is None else self._code(value) for value in values], np.intp)
+    def __init__(
+        self, kind: Kind, values: Source, is_known: Source | None, limits: tuple[int, int] | None = None
+    ) -> None:
+        super().__init__(kind, values, is_known)
+        self._limits = limits
 
-    def _code(self, text: str) -> int:
-        code = self._codes.setdefault(text, len(self._texts))
-        if code == len(self._texts):
-            self._texts.append(text)
-        return code
+    def compare(self, symbol: str, value: Any, rows: Rows | None) -> Mask:
+        array = self.values.of(rows)
+        fitted = fit(symbol, value, array.dtype, self._limits)
+        if isinstance(fitted, bool):
+            return np.full(len(array), fitted)
+        mask: Mask = OPERATORS[fitted[0]](array, fitted[1])
+        return mask
 
-    def compare(self, symbol: str, value: Any) -> Mask:
-        if symbol in ("==", "!="):
-            mask: Mask = OPERATORS[symbol](self.array, self._codes.get(value, -1))
-            return mask
-        holds = OPERATORS[symbol]
-        return self.matches(lambda text: holds(text, value))
+    def isin(self, values: Collection[Any], rows: Rows | None) -> Mask:
+        array = self.values.of(rows)
+        fitted = [fit("==", value, array.dtype, self._limits) for value in values]
+        wanted = [pair[1] for pair in fitted if not isinstance(pair, bool)]
+        return np.isin(array, np.array(wanted, array.dtype))
 
-    def isin(self, values: Collection[Any]) -> Mask:
-        return np.isin(self.array, [self._codes[text] for text in values if text in self._codes])
-
-    def matches(self, test: Callable[[str], bool]) -> Mask:
-        passed = np.fromiter(map(test, self._texts), np.bool_, len(self._texts))
-        return passed[self.array] if len(passed) else np.zeros(self._size, np.bool_)
+    def matches(self, test: Callable[[str], bool], rows: Rows | None) -> Mask:
+        return np.zeros(self._size(rows), np.bool_)
 
     def ranks(self, rows: Rows) -> NDArray[Any]:
-        if len(self._ranks) != len(self._texts):
-            self._ranks = np.empty(len(self._texts), np.intp)
-            self._ranks[sorted(range(len(self._texts)), key=self._texts.__getitem__)] = np.arange(len(self._texts))
-        return self._ranks[self.array[rows]] if len(self._ranks) else self.array[rows]
+        return self.values.at(rows)
 
     def take(self, rows: Rows) -> list[Any]:
-        texts, known = self._texts, self.known[rows]
-        codes = self.array[rows].tolist()
-        if known.all():
-            return [texts[code] for code in codes]
-        return [texts[code] if is_known else None for code, is_known in zip(codes, known.tolist(), strict=True)]
+        values: list[Any] = self.values.at(rows).tolist()
+        if type(self.kind).present is not Kind.present:
+            values = list(map(self.kind.present, values))
+        return self._with_none(values, rows)
+
+
+class TextColumn(StoredColumn):
+    """Texts as codes into the different ones."""
+
+    def __init__(self, kind: Kind, codes: Source, is_known: Source | None, texts: Texts) -> None:
+        super().__init__(kind, codes, is_known)
+        self.texts = texts
+
+    def compare(self, symbol: str, value: Any, rows: Rows | None) -> Mask:
+        if symbol in ("==", "!="):
+            code = self.texts.code(value)
+            if code < 0:
+                return np.full(self._size(rows), symbol == "!=")
+            mask: Mask = OPERATORS[symbol](self.values.of(rows), code)
+            return mask
+        holds = OPERATORS[symbol]
+        return self.matches(lambda text: holds(text, value), rows)
+
+    def isin(self, values: Collection[Any], rows: Rows | None) -> Mask:
+        codes = [code for value in values if (code := self.texts.code(value)) >= 0]
+        return np.isin(self.values.of(rows), codes) if codes else np.zeros(self._size(rows), np.bool_)
+
+    def matches(self, test: Callable[[str], bool], rows: Rows | None) -> Mask:
+        codes = self.values.of(rows)
+        if rows is not None and len(rows) < len(self.texts):
+            return np.fromiter(map(test, self.texts.take(codes)), np.bool_, len(rows))
+        passed = np.fromiter(map(test, self.texts.all()), np.bool_, len(self.texts))
+        return passed[codes] if len(passed) else np.zeros(len(codes), np.bool_)
+
+    def take(self, rows: Rows) -> list[Any]:
+        if len(self.texts) == 0:
+            return [None] * len(rows)
+        return self._with_none(self.texts.take(self.values.at(rows)), rows)
 
 
 class PathColumn(Column):
@@ -198,229 +209,57 @@ class PathColumn(Column):
     def __init__(self, folders: Column, names: Column) -> None:
         self._folders, self._names = folders, names
 
-    @property
-    def known(self) -> Mask:
-        return self._folders.known & self._names.known
+    def known(self, rows: Rows | None) -> Mask:
+        return self._folders.known(rows) & self._names.known(rows)
 
-    def compare(self, symbol: str, value: Any) -> Mask:
+    def compare(self, symbol: str, value: Any, rows: Rows | None) -> Mask:
         if symbol == "==":
-            return self.isin({value})
+            return self.isin({value}, rows)
         if symbol == "!=":
-            return ~self.isin({value})
+            return ~self.isin({value}, rows)
         holds = OPERATORS[symbol]
-        return self.matches(lambda path: holds(path, value))
+        return self.matches(lambda path: holds(path, value), rows)
 
-    def isin(self, values: Collection[Any]) -> Mask:
+    def isin(self, values: Collection[Any], rows: Rows | None) -> Mask:
         # Only rows with one of the names are looked at.
         names = {value[place + 1 :] for value in values for place, mark in enumerate(value) if mark in "/\\"}
-        mask = self._names.isin(names) & self.known
-        rows = np.flatnonzero(mask)
-        mask[rows] = [path in values for path in self.take(rows)]
-        return mask
+        return self._passing(lambda path: path in values, self._names.isin(names, rows) & self.known(rows), rows)
 
-    def matches(self, test: Callable[[str], bool]) -> Mask:
-        mask = self.known
-        rows = np.flatnonzero(mask)
-        mask[rows] = [test(path) for path in self.take(rows)]
-        return mask
+    def matches(self, test: Callable[[str], bool], rows: Rows | None) -> Mask:
+        return self._passing(test, self.known(rows), rows)
 
-    def ranks(self, rows: Rows) -> NDArray[Any]:
-        paths = [path or "" for path in self.take(rows)]
-        ranks = {path: rank for rank, path in enumerate(sorted(set(paths)))}
-        return np.array([ranks[path] for path in paths], np.intp)
+    def _passing(self, test: Callable[[str], bool], candidates: Mask, rows: Rows | None) -> Mask:
+        places = np.flatnonzero(candidates)
+        candidates[places] = [test(path) for path in self.take(places if rows is None else rows[places])]
+        return candidates
 
     def take(self, rows: Rows) -> list[Any]:
         folders, names = self._folders.take(rows), self._names.take(rows)
         starts = {folder: paths.start(folder) for folder in set(folders) if folder is not None}
-        if self.known[rows].all():
+        try:
             return [starts[folder] + name for folder, name in zip(folders, names, strict=True)]
-        return [
-            None if folder is None or name is None else starts[folder] + name
-            for folder, name in zip(folders, names, strict=True)
-        ]
+        except (KeyError, TypeError):  # a None among them
+            return [
+                None if folder is None or name is None else starts[folder] + name
+                for folder, name in zip(folders, names, strict=True)
+            ]
 
 
-class Columns:
-    """The documents of one table: where each stands in the log, and the values of its fields."""
+def fit(
+    symbol: str, value: int | float, dtype: np.dtype[Any], limits: tuple[int, int] | None = None
+) -> tuple[str, Any] | bool:
+    """Return the comparison, exact, with a value of the array's own type; a bool where it holds for all or none.
 
-    def __init__(self, fields: Mapping[str, Field[Any]]) -> None:
-        self._fields = fields
-        self._stored = {
-            name: _column(field.kind) for name, field in fields.items() if not isinstance(field, JoinedPath)
-        }
-        self._columns: dict[str, Column] = {**self._stored, **self._joined()}
-        self._size = 0
-        self._ids = np.zeros(0, np.int64)
-        self._places = np.zeros((0, 3), np.int64)
-        self._is_live = np.zeros(0, np.bool_)
-        self._row_of: dict[int, int] = {}
-        self._is_in_order = True
-        self._last_id = 0
-        self.largest_id = 0
-
-    def _joined(self) -> dict[str, Column]:
-        joined: dict[str, Column] = {}
-        for name, field in self._fields.items():
-            if isinstance(field, JoinedPath):
-                joined[name] = PathColumn(self._stored[field.folder.name], self._stored[field.filename.name])
-        return joined
-
-    def __len__(self) -> int:
-        return len(self._row_of)
-
-    def __contains__(self, id: object) -> bool:
-        return id in self._row_of
-
-    @property
-    def rows(self) -> Rows:
-        """The rows of all documents, in order of their ids."""
-        return self._in_order(np.flatnonzero(self._is_live[: self._size]))
-
-    @property
-    def ids(self) -> list[int]:
-        """The ids of all documents, in order."""
-        return self.ids_of(self.rows)
-
-    @property
-    def places(self) -> NDArray[np.int64]:
-        """Where the documents stand in the log, in order of their ids."""
-        return self._places[self.rows]
-
-    def place(self, id: int) -> Place:
-        """Return where a document stands in the log; KeyError where there is none."""
-        return Place(*self._places[self._row_of[id]].tolist())
-
-    # -- changing ---------------------------------------------------------------------------------------------------
-
-    def apply(self, changes: Iterable[Change]) -> None:
-        """Take over the changes of a commit; the last one of a document counts."""
-        latest = {change.id: change for change in changes}
-        self.largest_id = max(self.largest_id, *latest, 0)
-        written = [change for change in latest.values() if change.document is not None]
-        for id in latest.keys() - {change.id for change in written}:
-            row = self._row_of.pop(id, None)
-            if row is not None:
-                self._is_live[row] = False
-        if written:
-            self._write(written)
-
-    def _write(self, changes: Sequence[Change]) -> None:
-        rows = np.array([self._row(change.id) for change in changes], np.intp)
-        self._ids = grown(self._ids, self._size)
-        self._places = grown(self._places, self._size)
-        self._is_live = grown(self._is_live, self._size)
-        self._ids[rows] = [change.id for change in changes]
-        self._places[rows] = [change.place for change in changes]
-        self._is_live[rows] = True
-        for name, column in self._stored.items():
-            of = self._fields[name].of
-            column.put(rows, [of(change.document) for change in changes if change.document is not None], self._size)
-
-    def _row(self, id: int) -> int:
-        """Return the row of a document, a new one for a new document."""
-        row = self._row_of.get(id)
-        if row is None:
-            row = self._row_of[id] = self._size
-            self._is_in_order = self._is_in_order and (self._size == 0 or id > self._last_id)
-            self._last_id = id
-            self._size += 1
-        return row
-
-    # -- asking -----------------------------------------------------------------------------------------------------
-
-    def column(self, field: Field[Any]) -> Column:
-        """Return the column of a field; TypeError where it is a field of other documents."""
-        if self._fields.get(field.name) is not field:
-            raise TypeError(f"{field!r} is no field of these documents")
-        return self._columns[field.name]
-
-    def match(self, predicate: Predicate) -> Rows:
-        """Return the rows that the predicate is true of, in order of their ids."""
-        return self._in_order(np.flatnonzero(self._where(predicate, True) & self._is_live[: self._size]))
-
-    def _in_order(self, rows: Rows) -> Rows:
-        return rows if self._is_in_order else rows[np.argsort(self._ids[rows], kind="stable")]
-
-    def ids_of(self, rows: Rows) -> list[int]:
-        """Return the ids of rows."""
-        ids: list[int] = self._ids[rows].tolist()
-        return ids
-
-    def sort(self, rows: Rows, order: Sequence[Order]) -> Rows:
-        """Return the rows in an order; rows that are equal in it keep theirs."""
-        keys: list[NDArray[Any]] = []
-        for key in reversed(order):
-            column = self.column(key.field)
-            known = column.known[rows]
-            ranks = column.ranks(rows)  # one and the same for all rows without a value
-            keys.append(_reversed(ranks) if key.is_descending else ranks)
-            if not known.all():
-                keys.append(known if key.puts_none_first else ~known)
-        return rows[np.lexsort(keys)] if keys else rows
-
-    def take(self, rows: Rows, fields: Iterable[Field[Any]]) -> list[list[Any]]:
-        """Return the values of rows, a list for each field."""
-        return [self.column(field).take(rows) for field in fields]
-
-    def _where(self, predicate: Predicate, wanted: bool) -> Mask:
-        """Return the rows that the predicate is true of, or those that it is false of; unknown ones are in neither."""
-        match predicate:
-            case Not(part=part):
-                return self._where(part, not wanted)
-            case AllOf(parts=parts):
-                return self._combined(parts, wanted, np.logical_and if wanted else np.logical_or)
-            case AnyOf(parts=parts):
-                return self._combined(parts, wanted, np.logical_or if wanted else np.logical_and)
-        return self._where_leaf(predicate, wanted)
-
-    def _combined(self, parts: Sequence[Predicate], wanted: bool, combine: np.ufunc) -> Mask:
-        mask = np.full(self._size, combine is np.logical_and)
-        for part in parts:
-            combine(mask, self._where(part, wanted), out=mask)
-        return mask
-
-    def _where_leaf(self, predicate: Predicate, wanted: bool) -> Mask:
-        match predicate:
-            case IsNone(field=field):
-                known = self.column(field).known
-                return ~known if wanted else known.copy()
-            case Compare(value=None):
-                return np.zeros(self._size, np.bool_)
-            case Compare(field=field, symbol=symbol, value=value):
-                column = self.column(field)
-                return self._known(column, column.compare(symbol, value), wanted)
-            case In(field=field, values=values, has_none=has_none):
-                return self._where_in(self.column(field), values, has_none, wanted)
-            case Match(field=field):
-                column = self.column(field)
-                return self._known(column, column.matches(predicate.tester()), wanted)
-        raise TypeError(f"expected a predicate over fields, got {predicate!r}")
-
-    def _where_in(self, column: Column, values: Collection[Scalar], has_none: bool, wanted: bool) -> Mask:
-        if not values and not has_none:
-            return np.full(self._size, not wanted)
-        if has_none and not wanted:
-            return np.zeros(self._size, np.bool_)
-        return self._known(column, column.isin(values), wanted)
-
-    def _known(self, column: Column, holds: Mask, wanted: bool) -> Mask:
-        return (holds if wanted else ~holds) & column.known
-
-
-def grown(array: NDArray[Any], size: int) -> NDArray[Any]:
-    """Return the array with room for `size` rows; a new one has twice the room, so that growing stays cheap."""
-    if size <= len(array):
-        return array
-    larger = np.zeros((max(size, 2 * len(array)), *array.shape[1:]), array.dtype)
-    larger[: len(array)] = array
-    return larger
-
-
-def fit(symbol: str, value: int | float, dtype: np.dtype[Any]) -> tuple[str, Any] | bool:
-    """Return the comparison, exact, with a value of the array's own type; a bool where it holds for all or none."""
+    Parameters
+    ----------
+    limits
+        The smallest and the largest integer in the array, where they are known.
+    """
     if isinstance(value, float) and math.isnan(value):
         return symbol == "!="
-    return _fit_float(symbol, value) if dtype.kind == "f" else _fit_integer(symbol, value, dtype)
+    if dtype.kind == "f":
+        return _fit_float(symbol, value)
+    return _fit_integer(symbol, value, dtype, limits or (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)))
 
 
 def _fit_float(symbol: str, value: int | float) -> tuple[str, Any] | bool:
@@ -439,11 +278,12 @@ def _fit_float(symbol: str, value: int | float) -> tuple[str, Any] | bool:
     return (">=" if is_rounded_up else ">"), number
 
 
-def _fit_integer(symbol: str, value: int | float, dtype: np.dtype[Any]) -> tuple[str, Any] | bool:
-    limits = np.iinfo(dtype)
-    if value < limits.min:
+def _fit_integer(
+    symbol: str, value: int | float, dtype: np.dtype[Any], limits: tuple[int, int]
+) -> tuple[str, Any] | bool:
+    if value < limits[0]:
         return symbol in (">", ">=", "!=")
-    if value > limits.max:
+    if value > limits[1]:
         return symbol in ("<", "<=", "!=")
     if value == int(value):
         return symbol, dtype.type(int(value))
@@ -452,12 +292,3 @@ def _fit_integer(symbol: str, value: int | float, dtype: np.dtype[Any]) -> tuple
     if symbol in ("<", "<="):
         return "<=", dtype.type(math.floor(value))
     return ">=", dtype.type(math.ceil(value))
-
-
-def _column(kind: Kind) -> StoredColumn:
-    return NumberColumn(kind) if isinstance(kind, (Integer, Float)) else TextColumn(kind)
-
-
-def _reversed(ranks: NDArray[Any]) -> NDArray[Any]:
-    """Return ranks in the opposite order; an integer's complement cannot overflow as its negative can."""
-    return -ranks if ranks.dtype.kind == "f" else ~ranks

@@ -79,6 +79,9 @@ class Predicate(_Comparable, ABC):
 class Field(Generic[T]):
     """A field of the documents: on the class it builds predicates, on an instance it is the value."""
 
+    is_stored = True
+    """Whether the documents have it; else it is computed from others."""
+
     def __init__(self, kind: Kind, meaning: str) -> None:
         self.kind = kind
         self.meaning = meaning
@@ -228,6 +231,8 @@ class Field(Generic[T]):
 
 class JoinedPath(Field[str]):
     """The path made of two other fields, a folder and a name."""
+
+    is_stored = False
 
     def __init__(self, folder: Field[str], filename: Field[str], meaning: str) -> None:
         super().__init__(PathText(has_folder=True), meaning)

@@ -1,24 +1,24 @@
-"""The database: the tables of a log, with the columns of their documents."""
+"""The database: the tables of a store for threads and processes, of which one at a time changes them."""
 
 from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 from zlib import crc32
 
-import numpy as np
 import orjson
 
-from bufcache.buffer_metadata_cache.columns import Change, Columns, Place
-from bufcache.buffer_metadata_cache.query import Field
-from bufcache.buffer_metadata_cache.store.files import LOCK, OWNER, Files
-from bufcache.buffer_metadata_cache.store.log import NAME, Commit, Log, encode
-from bufcache.errors import BufcacheError, CacheFormatError, ClosedError, InvalidArgumentError
-
-Schemas = Mapping[str, Mapping[str, Field[Any]]]
+from bufcache.buffer_metadata_cache.index import Index
+from bufcache.buffer_metadata_cache.parts import Ids, Values
+from bufcache.buffer_metadata_cache.store.checking import problems
+from bufcache.buffer_metadata_cache.store.files import LOCK, OWNER, Files, MemoryFiles
+from bufcache.buffer_metadata_cache.store.log import encode, generations
+from bufcache.buffer_metadata_cache.store.segments import FOLDER, is_name
+from bufcache.buffer_metadata_cache.store.state import FLUSH_SIZE, Schemas, State, is_id
+from bufcache.errors import BufcacheError, CacheFormatError, CacheLockedError, ClosedError, InvalidArgumentError
 
 
 class Edit(NamedTuple):
@@ -30,12 +30,12 @@ class Edit(NamedTuple):
 
 
 class Database:
-    """The tables of a log.
+    """The tables of a store.
 
     Parameters
     ----------
     files
-        Where the log is.
+        Where the store is.
     schemas
         The fields of the documents of each table that has any; their documents say their ``id``.
     is_read_only
@@ -47,21 +47,20 @@ class Database:
     def __init__(
         self, files: Files, schemas: Schemas, *, is_read_only: bool = False, lock_timeout: float = 10.0
     ) -> None:
-        names = files.names()
-        if NAME not in names and not set(names) <= {LOCK, OWNER}:
-            raise CacheFormatError(f"{files} is not a bufcache cache, and not empty; it was left untouched")
+        _require_ours(files)
         self._files = files
         self._schemas = schemas
         self._is_read_only = is_read_only
         self._lock_timeout = lock_timeout
-        self._log = Log(files)
-        self._tables = Tables(schemas)
-        self._mutex = threading.RLock()
-        self._depth = 0
-        self._is_writing = False
+        self._mutex = threading.RLock()  # who looks at the state, or changes it
+        self._writer = threading.RLock()  # who may change it, for as long as a change takes
+        self._local = threading.local()
+        self._has_written = False
         self._is_closed = False
+        self._told: set[str] = set()
         try:
-            self._refresh()
+            self._state = State(files, schemas)
+            self._tell_damage(stacklevel=4)
         except BaseException:
             files.close()
             raise
@@ -70,44 +69,71 @@ class Database:
         return repr(self._files)
 
     def close(self) -> None:
-        """Close the files; what is asked afterwards raises ClosedError."""
-        with self._mutex:
-            self._is_closed = True
-            self._files.close()
+        """Close the files; what is asked afterwards raises ClosedError. Columns that are missing are written first."""
+        with self._writer, self._mutex:
+            if not self._is_closed:
+                self._is_closed = True
+                self._flush_unless_locked()
+                self._state = State(MemoryFiles(), {})  # maps nothing
+                self._files.close()
+
+    def _flush_unless_locked(self) -> None:
+        """Write the columns of what this handle has committed, unless another process is writing."""
+        if not (self._has_written and self._state.unwritten):
+            return
+        try:
+            with self._files.locked(0):
+                self._refresh()
+                self._state.flush()
+        except (CacheLockedError, CacheFormatError, OSError):
+            return  # who opens the cache next reads the log a little longer
 
     # -- reading ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _depth(self) -> int:
+        """How many readings this thread is inside of."""
+        return getattr(self._local, "depth", 0)
 
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Hold off the other threads, on the state of the last commit. May be nested."""
         with self._mutex:
             if self._depth == 0:
+                self._require_open()
                 self._refresh()
-            self._depth += 1
+            self._local.depth = self._depth + 1
             try:
                 yield
             finally:
-                self._depth -= 1
+                self._local.depth -= 1
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise ClosedError(f"{self._files}: the cache is closed")
 
     def _refresh(self) -> None:
         """Take over what was committed since, also by other processes."""
-        if self._is_closed:
-            raise ClosedError(f"{self._files}: the cache is closed")
-        told = len(self._log.damage)
-        for commit in self._log.read_on():
-            self._tables.apply(commit)
-        for damage in self._log.damage[told:]:
-            warnings.warn(
-                f"{self._files}: {damage}; their files are read again by the next synchronisation", stacklevel=5
-            )
+        if self._state.is_far_behind or self._state.read_on() is not None:
+            self._state = State(self._files, self._schemas)
+        self._tell_damage(stacklevel=6)
 
-    def table(self, name: str) -> Columns:
+    def _tell_damage(self, stacklevel: int) -> None:
+        for damage in self._state.log.damage:
+            if damage not in self._told:
+                self._told.add(damage)
+                warnings.warn(
+                    f"{self._files}: {damage}; their files are read again by the next synchronisation",
+                    stacklevel=stacklevel,
+                )
+
+    def table(self, name: str) -> Index:
         """Return the documents of a table; empty where it has none."""
-        return self._tables.of(name)
+        return self._state.table(name)
 
     def table_names(self) -> list[str]:
         """Return the names of the tables that have documents."""
-        return [name for name, columns in self._tables.items() if len(columns)]
+        return [name for name, index in self._state.tables.items() if len(index)]
 
     def has_fields(self, table: str) -> bool:
         """Tell whether the documents of a table have fields to ask for."""
@@ -120,41 +146,54 @@ class Database:
 
     def holds(self, edit: Edit) -> bool:
         """Tell whether a document already stands just so in the log."""
-        columns = self.table(edit.table)
-        return edit.id in columns and self._line(edit.table, edit.id) == _line(self._with_id(edit))
+        index = self.table(edit.table)
+        return edit.id in index and self._line(edit.table, edit.id) == _line(self._with_id(edit))
 
     def _line(self, table: str, id: int) -> bytes:
-        offset, length, checksum = self.table(table).place(id)
-        line = self._files.read(NAME, offset, length)
+        log, (offset, length, checksum) = self._state.log, self.table(table).place(id)
+        [line] = log.read_lines([offset], [length])
         if crc32(line) != checksum:
-            raise CacheFormatError(f"{self._files}: {NAME} was damaged at byte {offset}, in document {id} of {table}")
+            raise CacheFormatError(
+                f"{self._files}: {log.name} was damaged at byte {offset}, in document {id} of {table}; "
+                "check(fix=True) mends what can be mended"
+            )
         return line
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the only right to change, on the state of the last commit. May be nested."""
-        with self._mutex:
-            if self._is_writing:
-                yield
-                return
-            if self._is_closed:
-                raise ClosedError(f"{self._files}: the cache is closed")
+        """Hold the only right to change, on the state of the last commit. May be nested.
+
+        Other threads may read meanwhile; they see each commit when it is made.
+        """
+        if getattr(self._local, "is_writing", False):
+            yield
+            return
+        if self._depth:
+            raise InvalidArgumentError(f"{self._files}: a change was begun inside a query")
+        with self._writer:
+            self._require_open()
             if self._is_read_only:
                 raise BufcacheError(f"{self._files}: the cache was opened with read_only=True")
-            if self._depth:
-                raise InvalidArgumentError(f"{self._files}: a change was begun inside a query")
-            with self._files.locked(self._lock_timeout), self.reading():
-                self._is_writing = True
+            with self._files.locked(self._lock_timeout):
+                with self.reading():
+                    pass
+                self._local.is_writing = True
                 try:
                     yield
                 finally:
-                    self._is_writing = False
+                    self._local.is_writing = False
+                    self._compact_where_due()
+
+    def _compact_where_due(self) -> None:
+        if self._state.is_mostly_dead:
+            with self._mutex:
+                self._state = self._state.compact_or_stay()
 
     def next_id(self, table: str) -> int:
         """Return the id of the next new document; none is given twice."""
-        return self.table(table).largest_id + 1
+        return max(self.table(table).largest_id, self._state.log.lost_up_to) + 1
 
     def commit(self, edits: Iterable[Edit]) -> None:
         """Write changes, all or none, and return when they are on the disk.
@@ -164,90 +203,57 @@ class Database:
         InvalidArgumentError
             JSON cannot hold a document; nothing was written.
         """
-        lines = [_line(self._with_id(edit)) for edit in edits]
-        with self.writing():
-            if lines:
-                # What was committed is taken over as any other process will read it.
-                self._tables.apply(self._log.append(lines))
+        complete = [self._with_id(edit) for edit in edits]
+        lines = [_line(edit) for edit in complete]
+        self._change(lambda state: lines and state.commit(lines, max(edit.id for edit in complete)))
+
+    def commit_batch(self, table: str, ids: Ids, lines: Sequence[bytes], values: Mapping[str, Values]) -> None:
+        """Write whole documents whose columns are known, as `State.commit_batch` does."""
+        self._change(lambda state: lines and state.commit_batch(table, ids, lines, values))
+
+    def _change(self, change: Callable[[State], object]) -> None:
+        with self.writing(), self._mutex:
+            self._has_written = True
+            change(self._state)
+            if self._state.unwritten >= FLUSH_SIZE:
+                self._state.flush()
 
     def _with_id(self, edit: Edit) -> Edit:
         if edit.document is None or edit.table not in self._schemas or edit.document.get("id") == edit.id:
             return edit
         return edit._replace(document={**edit.document, "id": edit.id})
 
-    # -- verifying --------------------------------------------------------------------------------------------------
+    # -- upkeep -----------------------------------------------------------------------------------------------------
+
+    def compact(self) -> None:
+        """Write what holds into a new log and forget the old one."""
+        with self.writing(), self._mutex:
+            self._state = self._state.compact()
 
     def problems(self) -> list[str]:
-        """Read the whole log anew and return what is wrong with it, or with what is held of it in memory."""
+        """Read the whole log anew and return what is wrong with it, with its segments, or with what is held of them."""
         with self.reading():
-            log, tables = Log(self._files), Tables(self._schemas)
-            try:
-                for commit in log.read_on():
-                    tables.apply(commit)
-            except CacheFormatError as error:
-                return [*log.damage, str(error)]
-            rest = self._files.size(NAME) - log.end
-            unfinished = [f"{NAME}: {rest} bytes at the end are of a commit that was not finished"] if rest else []
-            differences = (self._differences(name, tables) for name in sorted({*self._tables, *tables}))
-            return log.damage + unfinished + [problem for found in differences for problem in found]
+            return problems(self._files, self._schemas, self._state)
 
-    def _differences(self, name: str, tables: Tables) -> Iterator[str]:
-        fields = self._schemas.get(name, {})
-        held, read = self.table(name), tables.of(name)
-        if held.ids != read.ids or not np.array_equal(held.places, read.places):
-            yield f"{name}: the documents in memory are not those in the log"
-            return
-        for id in read.ids if fields else ():
-            if self.document(name, id).get("id") != id:
-                yield f"{name}: document {id} says that it is another"
-        for field in fields.values():
-            if held.column(field).take(held.rows) != read.column(field).take(read.rows):
-                yield f"{name}: {field.name} in memory is not what the log says"
+    def mend(self) -> list[str]:
+        """Drop what cannot be trusted, rebuild what can be, and return what was wrong."""
+        with self.writing(), self._mutex:
+            found = self.problems()
+            if found:
+                self._state = self._state.mended()
+            return found
 
 
-class Tables(dict[str, Columns]):
-    """The documents of each table that ever had any."""
-
-    def __init__(self, schemas: Schemas) -> None:
-        super().__init__()
-        self._schemas = schemas
-
-    def apply(self, commit: Commit) -> None:
-        """Take over the changes of a commit."""
-        changes: dict[str, list[Change]] = {}
-        position = commit.start
-        for line in commit.lines[:-1].split(b"\n"):
-            table, id, document = _parsed(line)
-            change = Change(id, Place(position, len(line), crc32(line)), document)
-            changes.setdefault(table, []).append(change)
-            position += len(line) + 1
-        for table, of_table in changes.items():
-            self.setdefault(table, self.of(table)).apply(of_table)
-
-    def of(self, table: str) -> Columns:
-        """Return the documents of a table, none where it never had any."""
-        return self[table] if table in self else Columns(self._schemas.get(table, {}))
-
-
-def _parsed(line: bytes) -> Edit:
-    """Return what a document line says."""
-    try:
-        match orjson.loads(line):
-            case [str(table), id] if _is_id(id):
-                return Edit(table, id, None)
-            case [str(table), id, dict(document)] if _is_id(id):
-                return Edit(table, id, document)
-    except orjson.JSONDecodeError:
-        pass
-    raise CacheFormatError(f"{NAME} has a line that verifies and is no document: {line[:80]!r}")
-
-
-def _is_id(id: object) -> bool:
-    return type(id) is int and -(2**63) <= id < 2**63
+def _require_ours(files: Files) -> None:
+    """Raise where there is a folder of something else."""
+    names = files.names()
+    is_new = set(names) <= {LOCK, OWNER, FOLDER} and all(map(is_name, files.names(FOLDER)))
+    if not (generations(names) or is_new):
+        raise CacheFormatError(f"{files} is not a bufcache cache, and not empty; it was left untouched")
 
 
 def _line(edit: Edit) -> bytes:
-    if not _is_id(edit.id):
+    if not is_id(edit.id):
         raise InvalidArgumentError(f"the id of a document is {edit.id!r}; expected an integer of 64 bits")
     try:
         return encode(*edit)

@@ -1,14 +1,17 @@
-"""Every touch of the store's files: read, append, cut, list, lock. The seam for tests that break things."""
+"""Every touch of the store's files: read, append, map, publish, list, lock. The seam for tests that break things."""
 
 from __future__ import annotations
 
 import errno
+import io
+import mmap
 import os
 import stat
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
 import orjson
 
@@ -24,8 +27,11 @@ if TYPE_CHECKING:
 
 LOCK = "lock"
 OWNER = "owner.json"
+UNFINISHED = ".unfinished"
+"""How the name of a file ends that is not yet whole."""
 
 _BINARY = getattr(os, "O_BINARY", 0)  # without it Windows translates line ends
+_UNTRACKED: dict[str, bool] = {"trackfd": False} if sys.version_info >= (3, 13) else {}  # else a map holds a file
 _FULL_SYNC = getattr(fcntl, "F_FULLFSYNC", None)
 
 
@@ -34,10 +40,10 @@ class UnsyncedError(OSError):
 
 
 class Files(Protocol):
-    """A folder of files as the store uses it."""
+    """A folder of files as the store uses it; a name may have a folder before it, ``columns/1-96-4096.npz``."""
 
-    def names(self) -> list[str]:
-        """Return the names of all files, none where the folder does not exist."""
+    def names(self, folder: str = "") -> list[str]:
+        """Return the names of all files, or of those in a folder below; none where it does not exist."""
 
     def size(self, name: str) -> int:
         """Return the size of a file in bytes, 0 where it does not exist."""
@@ -45,8 +51,17 @@ class Files(Protocol):
     def read(self, name: str, offset: int, length: int) -> bytes:
         """Return that part of a file; less where the file ends before."""
 
+    def map(self, name: str) -> memoryview:
+        """Return the whole of a file that is never changed, without reading it yet."""
+
     def append(self, name: str, data: bytes) -> None:
         """Write at the end of a file, made where it does not exist, and wait until all is on the disk."""
+
+    def publish(self, name: str, write: Callable[[IO[bytes]], object]) -> None:
+        """Make a new file under a name that none has, whole or not at all; a crash of the system may tear it."""
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it can be: where another process has it open, that may have to wait."""
 
     def sync_names(self) -> None:
         """Wait until it is on the disk that the files and their folder exist."""
@@ -73,22 +88,26 @@ class DiskFiles:
     def __repr__(self) -> str:
         return self._path
 
-    def names(self) -> list[str]:
+    def names(self, folder: str = "") -> list[str]:
         try:
-            return os.listdir(self._path)
-        except FileNotFoundError:
+            return os.listdir(self._of(folder))
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def size(self, name: str) -> int:
         try:
             found = os.stat(self._of(name))
         except FileNotFoundError:
-            return 0
+            return self._size_of_removed(name)
         if not stat.S_ISREG(found.st_mode):
             raise CacheFormatError(f"{self._path}: {name} is no file; it was left untouched")
         if name in self._readers and not os.path.samestat(found, os.fstat(self._readers[name])):
             raise CacheFormatError(f"{self._path}: {name} was replaced by another; open the cache again")
         return found.st_size
+
+    def _size_of_removed(self, name: str) -> int:
+        """Return the size of a file that has no name any more: whoever has it open can read it to its end."""
+        return os.fstat(self._readers[name]).st_size if name in self._readers else 0
 
     def read(self, name: str, offset: int, length: int) -> bytes:
         if name not in self._readers:
@@ -107,6 +126,16 @@ class DiskFiles:
             os.lseek(reader, offset, os.SEEK_SET)
             return os.read(reader, length)
 
+    def map(self, name: str) -> memoryview:
+        reader = os.open(self._of(name), os.O_RDONLY | _BINARY)
+        try:
+            # Whoever still looks at it keeps the map: it is never closed here.
+            return memoryview(mmap.mmap(reader, 0, access=mmap.ACCESS_READ, **_UNTRACKED))
+        except ValueError:  # an empty file
+            return memoryview(b"")
+        finally:
+            os.close(reader)
+
     def append(self, name: str, data: bytes) -> None:
         writer = os.open(self._of(name), os.O_WRONLY | os.O_CREAT | os.O_APPEND | _BINARY, 0o666)
         try:
@@ -120,6 +149,22 @@ class DiskFiles:
             _sync(writer)
         finally:
             os.close(writer)
+
+    def publish(self, name: str, write: Callable[[IO[bytes]], object]) -> None:
+        path, unfinished = self._of(name), self._of(name) + UNFINISHED
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        try:
+            with open(unfinished, "wb", buffering=1 << 20) as file:
+                write(file)
+            os.rename(unfinished, path)
+        except BaseException:
+            with suppress(OSError):
+                os.remove(unfinished)
+            raise
+
+    def remove(self, name: str) -> None:
+        with suppress(OSError):
+            os.remove(self._of(name))
 
     def sync_names(self) -> None:
         for folder in (self._path, os.path.dirname(self._path)):
@@ -172,7 +217,7 @@ class DiskFiles:
             os.close(self._readers.popitem()[1])
 
     def _of(self, name: str) -> str:
-        return os.path.join(self._path, name)
+        return os.path.join(self._path, name) if name else self._path
 
 
 class MemoryFiles:
@@ -184,8 +229,10 @@ class MemoryFiles:
     def __repr__(self) -> str:
         return ":memory:"
 
-    def names(self) -> list[str]:
-        return list(self._files)
+    def names(self, folder: str = "") -> list[str]:
+        start = folder and folder + "/"
+        names = (name.removeprefix(start) for name in self._files if name.startswith(start))
+        return [name for name in names if "/" not in name]
 
     def size(self, name: str) -> int:
         return len(self._files.get(name, b""))
@@ -193,8 +240,19 @@ class MemoryFiles:
     def read(self, name: str, offset: int, length: int) -> bytes:
         return bytes(self._files[name][offset : offset + length])
 
+    def map(self, name: str) -> memoryview:
+        return memoryview(bytes(self._files[name]))
+
     def append(self, name: str, data: bytes) -> None:
         self._files.setdefault(name, bytearray()).extend(data)
+
+    def publish(self, name: str, write: Callable[[IO[bytes]], object]) -> None:
+        file = io.BytesIO()
+        write(file)
+        self._files[name] = bytearray(file.getbuffer())
+
+    def remove(self, name: str) -> None:
+        self._files.pop(name, None)
 
     def sync_names(self) -> None:
         pass

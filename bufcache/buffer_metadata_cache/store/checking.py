@@ -1,0 +1,57 @@
+"""Checking: what is wrong with a store, held against its log alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import orjson
+
+from bufcache.buffer_metadata_cache.index import Index
+from bufcache.buffer_metadata_cache.store.files import Files
+from bufcache.buffer_metadata_cache.store.state import Schemas, State
+from bufcache.errors import CacheFormatError
+
+
+def problems(files: Files, schemas: Schemas, held: State) -> list[str]:
+    """Return what is wrong with the log, with the segments beside it, or with a state that somebody holds."""
+    try:
+        from_log = State(files, schemas, uses_segments=False)
+    except CacheFormatError as error:
+        return [str(error)]
+    found = list(from_log.log.damage)
+    rest = files.size(from_log.log.name) - from_log.log.position.end
+    if rest:
+        found.append(f"{from_log.log.name}: {rest} bytes at the end are of a commit that was not finished")
+    from_segments = State(files, schemas)
+    for state, what in ((held, "in memory"), (from_segments, "in columns")):
+        found += _differences(state, from_log, what)
+        found += [f"{reason}; it is not used" for reason in state.unusable.values()]
+    return list(dict.fromkeys(found))
+
+
+def _differences(state: State, from_log: State, what: str) -> Iterator[str]:
+    for name in sorted({*state.tables, *from_log.tables}):
+        yield from _table_differences(name, state.table(name), from_log.table(name), what)
+        yield from _wrong_ids(name, from_log)
+
+
+def _table_differences(name: str, held: Index, read: Index, what: str) -> Iterator[str]:
+    rows, others = held.rows, read.rows
+    if held.ids_of(rows) != read.ids_of(others) or not all(map(np.array_equal, held.places(rows), read.places(others))):
+        yield f"{name}: the documents {what} are not those in the log"
+        return
+    for field in read.fields.values():
+        [values], [expected] = held.take(rows, [field]), read.take(others, [field])
+        if values != expected:
+            yield f"{name}: {field.name} {what} is not what the log says"
+
+
+def _wrong_ids(name: str, state: State) -> Iterator[str]:
+    index = state.table(name)
+    if not index.fields:
+        return
+    rows = index.rows
+    for id, line in zip(index.ids_of(rows), state.lines(name, rows), strict=True):
+        if line is not None and orjson.loads(line)[2].get("id") != id:
+            yield f"{name}: document {id} says that it is another"

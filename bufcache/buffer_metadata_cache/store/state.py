@@ -1,0 +1,497 @@
+"""The state: the tables of a log as its segments and what came behind them say. Grows, is written and rewritten.
+
+Nothing here takes a lock: who changes something holds it.
+"""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import orjson
+
+from bufcache.buffer_metadata_cache.columns import DamagedPartError, Rows
+from bufcache.buffer_metadata_cache.index import Index
+from bufcache.buffer_metadata_cache.parts import Change, Content, Fields, Ids, Place, Values, merged, part_of
+from bufcache.buffer_metadata_cache.store import segments
+from bufcache.buffer_metadata_cache.store.files import UNFINISHED, Files
+from bufcache.buffer_metadata_cache.store.log import Commit, Log, Position, current_generation, encode, generations
+from bufcache.buffer_metadata_cache.store.log import name_of as log_name
+from bufcache.buffer_metadata_cache.store.segments import FOLDER, Range, Segment
+from bufcache.errors import CacheFormatError
+
+_logger = logging.getLogger(__name__)
+
+Schemas = Mapping[str, Fields]
+
+FLUSH_SIZE = 2000
+"""Documents behind the last segment at which a new one is written."""
+
+_MERGED = 10
+"""Segments of a size that are merged into one of the next."""
+
+_LARGEST_TAIL = 20_000
+"""Documents read from the log that are put into a part of their own."""
+
+_COMMITTED = 1000
+_COMPACTED = 8
+"""Documents a commit, and commits a write, of a log that is rewritten."""
+
+_WORTH_COMPACTING = 16 << 20
+"""Bytes that must be won before a log is rewritten unasked."""
+
+_FAR = 1 << 20
+"""Bytes of the log that may be read on before segments are looked for."""
+
+_TRIES = 20
+
+
+class State:
+    """The tables of a log.
+
+    Parameters
+    ----------
+    files
+        Where the log is.
+    schemas
+        The fields of the documents of each table that has any.
+    uses_segments
+        Whether to believe the segments; else all is read from the log.
+    """
+
+    def __init__(self, files: Files, schemas: Schemas, *, uses_segments: bool = True) -> None:
+        self._files = files
+        self._schemas = schemas
+        damaged: dict[str, str] = {}
+        for attempt in range(_TRIES):
+            self._clear(damaged)
+            try:
+                self._load(uses_segments)
+                return
+            except DamagedPartError as damage:
+                damaged[damage.name] = str(damage)
+            except FileNotFoundError:  # merged, or rewritten, while it was being opened
+                if attempt == _TRIES - 1:
+                    raise
+
+    def _clear(self, damaged: dict[str, str]) -> None:
+        self.log = Log(self._files, current_generation(self._files) or 1)
+        self.tables: dict[str, Index] = {}
+        self.segments: list[Segment] = []
+        self.unusable = damaged
+        """What is wrong with segments that could not be used, by their names."""
+        self._last_commit = 0
+        self._lost: dict[str, int] = {}
+        self._is_loaded = False
+
+    # -- opening ----------------------------------------------------------------------------------------------------
+
+    def _load(self, uses_segments: bool) -> None:
+        if self.log.begin():
+            if uses_segments:
+                self._take_segments()
+            self.read_on()
+        self._is_loaded = True
+
+    def _take_segments(self) -> None:
+        """Take over the segments, the longest first where several begin at a place; read what lies between them."""
+        limits = {name: segments.limits_of(name, self.log.generation) for name in self._files.names(FOLDER)}
+        found = sorted((start, -end, name) for name, (start, end) in _present(limits))
+        for start, end, name in found:
+            if start < self.log.position.end:
+                continue
+            segment = self._opened(f"{FOLDER}/{name}", -end)
+            if segment is None:
+                continue  # a shorter one may begin here, too
+            if start > self.log.position.end:
+                self._read(start)
+                self._settle()
+            if self.log.position == segment.range.start:
+                self._append_segment(segment)
+
+    def _opened(self, name: str, end: int) -> Segment | None:
+        """Open a segment if it belongs to this log, and the log says what it says."""
+        if name in self.unusable:
+            return None
+        try:
+            segment = segments.open_segment(self._files, name, self.log.salt, self._schemas)
+        except DamagedPartError as damage:
+            self.unusable[name] = str(damage)
+            return None
+        if self._files.size(self.log.name) < end:
+            self.log.damage.append(f"{self.log.name} ends before byte {end}, up to which {name} knows it")
+            for table, largest in segment.largest.items():
+                self._lost[table] = max(largest, self._lost.get(table, 0))
+            return None
+        if not self.log.says(segment.range.last, segment.range.end):
+            self.unusable[name] = f"{name}: the log says something else"
+            return None
+        return segment
+
+    def _append_segment(self, segment: Segment) -> None:
+        for table, part in segment.parts.items():
+            self._index(table).add(part)
+        self.segments.append(segment)
+        self.log.resume(segment.range.end)
+        self._last_commit = segment.range.last
+        for table, largest in segment.largest.items():
+            index = self._index(table)
+            index.largest_id = max(index.largest_id, largest)
+
+    def _index(self, table: str) -> Index:
+        if table not in self.tables:
+            self.tables[table] = self.table(table)
+        return self.tables[table]
+
+    def table(self, name: str) -> Index:
+        """Return the documents of a table; empty where it never had any."""
+        if name in self.tables:
+            return self.tables[name]
+        state = weakref.proxy(self)  # else maps would wait for the garbage collector to be closed
+        mend = lambda damage: state.mend(damage)  # noqa: E731
+        return Index(self._schemas.get(name, {}), self._lost.get(name, 0), mend)
+
+    @property
+    def is_far_behind(self) -> bool:
+        """Whether others have committed and written so much that it is quicker to open anew."""
+        if self._files.size(self.log.name) - self.log.position.end < _FAR:
+            return False
+        limits = (segments.limits_of(name, self.log.generation) for name in self._files.names(FOLDER))
+        return any(pair is not None and pair[1] > self.log.position.end for pair in limits)
+
+    # -- reading on -------------------------------------------------------------------------------------------------
+
+    def read_on(self) -> int | None:
+        """Take over what was committed since; return the generation in which the log goes on, if it does."""
+        return self._read(None)
+
+    def _read(self, limit: int | None) -> int | None:
+        for commit in self.log.read_on(limit):
+            if (generation := commit.continued_in) is not None:
+                return generation
+            self._apply(commit)
+            if sum(index.tail.size for index in self.tables.values()) >= _LARGEST_TAIL:
+                self.log.position = commit.position
+                self._settle()
+        return None
+
+    def _apply(self, commit: Commit) -> None:
+        changes: dict[str, list[Change]] = {}
+        for table, change in parsed(commit):
+            changes.setdefault(table, []).append(change)
+        for table, of_table in changes.items():
+            self._index(table).apply(of_table)
+        self._last_commit = commit.at
+
+    @property
+    def _settled(self) -> Position:
+        """Up to where segments have what the log says."""
+        return self.segments[-1].range.end if self.segments else self.log.beginning
+
+    def _settle(self) -> None:
+        """Make a segment, in memory, of what came behind the last one."""
+        if self.log.position == self._settled:
+            return
+        contents = {table: [index.tail.content()] for table, index in self.tables.items() if index.tail.size}
+        segment = self._made(Range(self._settled, self.log.position, self._last_commit), contents)
+        self.segments.append(segment)
+        for table, index in self.tables.items():
+            index.settle(segment.parts.get(table))
+
+    def _made(self, limits: Range, contents: Mapping[str, Sequence[Content]]) -> Segment:
+        """Return a segment, in memory, of what parts of each table hold, oldest first."""
+        is_first = limits.start == self.log.beginning
+        parts = {}
+        for table, pieces in contents.items():
+            content = merged(pieces, keeps_removals=not is_first)
+            if len(content.ids):
+                parts[table] = part_of(self._schemas.get(table, {}), content)
+        return Segment(limits, parts, {table: index.largest_id for table, index in self.tables.items()})
+
+    def _exchange(self, start: int, stop: int, segment: Segment) -> None:
+        """Put one segment in the place of some."""
+        for table, index in self.tables.items():
+            before = sum(table in each.parts for each in self.segments[:start])
+            replaced = sum(table in each.parts for each in self.segments[start:stop])
+            index.replace(before, before + replaced, segment.parts.get(table))
+        self.segments[start:stop] = [segment]
+
+    def mend(self, damage: DamagedPartError) -> None:
+        """Put what the log says in the place of a segment that is damaged.
+
+        Raises
+        ------
+        CacheFormatError
+            The log is damaged there, too; what is left of it is taken over.
+        """
+        if not self._is_loaded:
+            raise damage
+        place = next(number for number, segment in enumerate(self.segments) if segment.name == damage.name)
+        _logger.warning("%s: %s; the log is read instead", self._files, damage)
+        damaged = self.segments[place]
+        mended = self._from_log(damaged.range)
+        self.unusable[damage.name] = str(damage)
+        self._exchange(place, place + 1, mended)
+        if any(mended.parts[table].size != part.size for table, part in damaged.parts.items()):
+            raise CacheFormatError(
+                f"{self._files}: {damage}, and so is the log there; what is left answers from now on, and the next "
+                "synchronisation reads the files of the rest anew"
+            )
+
+    def _from_log(self, limits: Range) -> Segment:
+        """Return the segment that a range of the log makes."""
+        other = Log(self._files, self.log.generation)
+        other.begin()
+        other.resume(limits.start)
+        tables: dict[str, Index] = {}
+        for commit in other.read_on(limits.end.end):
+            for table, change in parsed(commit):
+                if table not in tables:
+                    tables[table] = Index(self._schemas.get(table, {}))
+                tables[table].apply([change])
+        self.log.damage += other.damage
+        contents = {table: [index.tail.content()] for table, index in tables.items()}
+        return self._made(limits, contents)
+
+    # -- documents --------------------------------------------------------------------------------------------------
+
+    def lines(self, table: str, rows: Rows) -> Iterator[bytes | None]:
+        """Give the lines of documents in the log; None for one that is damaged."""
+        offsets, lengths, checksums = (array.tolist() for array in self.table(table).places(rows))
+        for line, checksum in zip(self.log.read_lines(offsets, lengths), checksums, strict=True):
+            yield line if crc32(line) == checksum else None
+
+    # -- writing ----------------------------------------------------------------------------------------------------
+
+    def commit(self, lines: Sequence[bytes], largest: int) -> None:
+        """Append a commit, and take it over as any other process will read it."""
+        commit = self.log.append(lines, largest)
+        self._apply(commit)
+
+    def commit_batch(self, table: str, ids: Ids, lines: Sequence[bytes], values: Mapping[str, Values]) -> None:
+        """Append a commit of whole documents whose columns are known.
+
+        Parameters
+        ----------
+        table
+            Their table.
+        ids
+            Their ids, in order, each once.
+        lines
+            Their lines.
+        values
+            Their columns, which hold what another process will read from the lines.
+        """
+        self._settle()
+        before = self.log.position
+        commit = self.log.append(lines, int(ids[-1]))
+        lengths = np.fromiter(map(len, lines), np.int64, len(lines))
+        offsets = commit.start + np.cumsum(lengths + 1) - lengths - 1
+        checksums = np.fromiter(map(crc32, lines), np.int64, len(lines))
+        index = self._index(table)
+        part = part_of(index.fields, Content(ids, None, offsets, lengths, checksums, values))
+        index.add(part)
+        self._last_commit = commit.at
+        largest = {name: each.largest_id for name, each in self.tables.items()}
+        self.segments.append(Segment(Range(before, commit.position, commit.at), {table: part}, largest))
+
+    # -- segments ---------------------------------------------------------------------------------------------------
+
+    @property
+    def unwritten(self) -> int:
+        """Documents, removals included, that stand in no segment on the disk."""
+        tails = sum(index.tail.size for index in self.tables.values())
+        return tails + sum(segment.size for segment in self.segments if segment.name is None)
+
+    def flush(self) -> None:
+        """Write the segments that are missing, and merge; where that fails it is only told: the log has everything."""
+        try:
+            self._settle()
+            self._join_unwritten()
+            for place, segment in enumerate(self.segments):
+                if segment.name is None:
+                    self._write(place, place + 1, segment)
+            self._merge()
+            self._sweep()
+        except OSError as error:
+            _logger.warning("%s: columns could not be written, so that opening takes longer: %s", self._files, error)
+
+    def _join_unwritten(self) -> None:
+        """Make one segment of those behind the last one that is written."""
+        first = len(self.segments)
+        while first and self.segments[first - 1].name is None:
+            first -= 1
+        if len(self.segments) - first > 1:
+            self._exchange(first, len(self.segments), self._joined(first, len(self.segments)))
+
+    def _joined(self, start: int, stop: int) -> Segment:
+        """Return some segments as one."""
+        joined = self.segments[start:stop]
+        contents: dict[str, list[Content]] = {}
+        for segment in joined:
+            for table, part in segment.parts.items():
+                contents.setdefault(table, []).append(part.content())
+        return self._made(Range(joined[0].range.start, joined[-1].range.end, joined[-1].range.last), contents)
+
+    def _write(self, start: int, stop: int, segment: Segment) -> None:
+        """Write a segment, and put it as it can be read in the place of some."""
+        name = segments.name_of(self.log.generation, segment.range)
+        self._files.remove(name)
+        contents = {table: part.content() for table, part in segment.parts.items()}
+        write = partial(
+            segments.write, salt=self.log.salt, range=segment.range, contents=contents, largest=segment.largest
+        )
+        self._files.publish(name, write)
+        self._exchange(start, stop, segments.open_segment(self._files, name, self.log.salt, self._schemas))
+
+    def _merge(self) -> None:
+        """Make one segment of those at the end that are of a size or smaller, where they are ten."""
+        for size in sorted({_magnitude(segment) for segment in self.segments}):
+            start = len(self.segments)
+            while start and _magnitude(self.segments[start - 1]) <= size:
+                start -= 1
+            if len(self.segments) - start >= _MERGED:
+                self._write(start, len(self.segments), self._joined(start, len(self.segments)))
+                return self._merge()
+        return None
+
+    def _sweep(self) -> None:
+        """Remove what nothing leads to: logs that were rewritten or not finished, segments that were merged."""
+        used = {segment.name for segment in self.segments}
+        for name in self._files.names(FOLDER):
+            is_ours = name.endswith(UNFINISHED) or segments.is_name(name)
+            if is_ours and f"{FOLDER}/{name}" not in used:
+                self._files.remove(f"{FOLDER}/{name}")
+        for generation in generations(self._files.names()):
+            if generation != self.log.generation:
+                self._files.remove(log_name(generation))
+
+    # -- compaction -------------------------------------------------------------------------------------------------
+
+    @property
+    def is_mostly_dead(self) -> bool:
+        """Whether more of the log says what no longer holds than what does, and that is worth rewriting it."""
+        size = self.log.position.end - self.log.beginning.end
+        live = sum(index.live_bytes for index in self.tables.values())
+        return size - live > max(live, _WORTH_COMPACTING)
+
+    def compact_or_stay(self) -> State:
+        """Rewrite the log if there is room for it; else keep what there is."""
+        try:
+            return self.compact()
+        except OSError as error:
+            _logger.warning("%s: the log could not be rewritten without what is dead: %s", self._files, error)
+            return self
+
+    def mended(self) -> State:
+        """Write the segments anew and, where the log itself is damaged, that too, with what can be trusted."""
+        state = State(self._files, self._schemas, uses_segments=False)
+        if state.log.damage:
+            state = State(self._files, self._schemas)
+            state.verify()
+            return state.compact()
+        state.log.prepare()  # cuts off what is of no whole commit
+        state.flush()
+        return state
+
+    def verify(self) -> None:
+        """Look at all of every segment; one that is damaged is read from the log."""
+        for name in [segment.name for segment in self.segments]:
+            segment = next(each for each in self.segments if each.name == name)
+            try:
+                for part in segment.parts.values():
+                    part.content()
+            except DamagedPartError as damage:
+                self.mend(damage)
+
+    def compact(self) -> State:
+        """Write what holds into a new log, in which this one goes on; return its state."""
+        new = Log(self._files, 1 + max(generations(self._files.names()), default=0))
+        commits: list[list[bytes]] = []
+        for table in list(self.tables):
+            for lines in self._live_lines(table):
+                commits.append(lines)
+                if len(commits) >= _COMPACTED:
+                    self._append_all(new, commits)
+        self._append_all(new, commits)
+        self.log.append_continuation(new)
+        state = State(self._files, self._schemas)
+        state.flush()
+        return state
+
+    def _append_all(self, log: Log, commits: list[list[bytes]]) -> None:
+        log.append_all(commits, max((index.largest_id for index in self.tables.values()), default=0))
+        commits.clear()
+
+    def _live_lines(self, table: str) -> Iterator[list[bytes]]:
+        """Give the lines of all documents of a table, a thousand at a time; last, that the largest id was given."""
+        index = self.tables[table]
+        rows = index.rows
+        for start in range(0, len(rows), _COMMITTED):
+            block = rows[start : start + _COMMITTED]
+            found = zip(block, self.lines(table, block), strict=True)
+            lines = [line or self._rebuilt(table, row) for row, line in found]
+            yield [line for line in lines if line]
+        largest = max(index.largest_id, self.log.lost_up_to)
+        if largest > 0 and largest not in index:
+            yield [encode(table, largest, None)]
+
+    def _rebuilt(self, table: str, row: int) -> bytes | None:
+        """Return the line that a damaged document had, from its columns; None where its table has none."""
+        index = self.tables[table]
+        [id] = index.ids_of(np.array([row]))
+        if not index.fields:
+            self.log.damage.append(f"{self.log.name}: document {id} of {table} is damaged and lost")
+            return None
+        document = {
+            field.name: field.kind.dump(value)
+            for field in index.fields.values()
+            if field.is_stored and (value := index.take(np.array([row]), [field])[0][0]) is not None
+        }
+        return encode(table, id, document)
+
+
+def _magnitude(segment: Segment) -> int:
+    """Return how large a segment is: 2000 documents and more are one larger than 200 and more, and so on."""
+    return len(str(segment.size * 10 * _MERGED // FLUSH_SIZE))
+
+
+def parsed(commit: Commit) -> Iterator[tuple[str, Change]]:
+    """Give what the lines of a commit say, with their tables.
+
+    Raises
+    ------
+    CacheFormatError
+        A line verifies and is no document.
+    """
+    position = commit.start
+    for line in commit.lines[:-1].split(b"\n"):
+        table, id, document = _parsed(line)
+        yield table, Change(id, Place(position, len(line), crc32(line)), document)
+        position += len(line) + 1
+
+
+def _parsed(line: bytes) -> tuple[str, int, dict[str, Any] | None]:
+    try:
+        match orjson.loads(line):
+            case [str(table), id] if is_id(id):
+                return table, id, None
+            case [str(table), id, dict(document)] if is_id(id):
+                return table, id, document
+    except orjson.JSONDecodeError:
+        pass
+    raise CacheFormatError(f"a line of the log verifies and is no document: {line[:80]!r}")
+
+
+def is_id(id: object) -> bool:
+    """Tell whether something can be the id of a document."""
+    return type(id) is int and -(2**63) <= id < 2**63
+
+
+def _present(limits: Mapping[str, tuple[int, int] | None]) -> Iterator[tuple[str, tuple[int, int]]]:
+    return ((name, pair) for name, pair in limits.items() if pair is not None)
