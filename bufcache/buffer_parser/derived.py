@@ -25,9 +25,9 @@ def channel(dumpchan: Integers) -> Integers:
 # -- blocks and counts ------------------------------------------------------------------------------------------------
 
 
-def can_be_blocks(db_header_size: Integers, db_size: Integers) -> bool | NDArray[np.bool_]:
-    """Tell whether blocks can have such sizes."""
-    return (db_size >= 1) & (db_header_size >= 0)
+def are_impossible(db_header_size: Integers, db_size: Integers) -> bool | NDArray[np.bool_]:
+    """Tell whether no block can have such sizes."""
+    return (db_size < 1) | (db_header_size < 0)
 
 
 def db_count(file_size: Integers, header_size: Integers, db_header_size: Integers, db_size: Integers) -> Integers:

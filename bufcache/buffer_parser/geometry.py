@@ -63,7 +63,7 @@ def blocks(file_size: int, header_size: int, db_header_size: int, db_size: int) 
     InvalidFileError
         No block can have such sizes.
     """
-    if not derived.can_be_blocks(db_header_size, db_size):
+    if derived.are_impossible(db_header_size, db_size):
         raise InvalidFileError(
             f"data blocks of {db_size} bytes (db__size) behind headers of {db_header_size} bytes (dbhdsize); "
             "expected at least 1 and 0"
