@@ -1,6 +1,7 @@
 """Headers by the batch: the columns say what Buffer says of each file, or nothing."""
 
 import os
+from itertools import product
 
 import numpy as np
 import pytest
@@ -129,8 +130,23 @@ EXTREME = (0, 1, -1, 2**31 - 1, -(2**31), 1023, 1024, -1074, -1100)
 KEYS = ("framsize", "b_p_samp", "db__size", "dbhdsize", "samplefr", "comratio", "fftovers", "datamode", "end__frq")
 
 
+def test_one_extreme_number(folder):
+    """A number that cannot be computed with gives what Buffer gives, or is left over."""
+    paths = []
+    for mode, key, number in product((0, 1, 2), KEYS, (*EXTREME, None)):
+        header = {**typical_header(), "framedur": None, "datamode": mode, key: number}
+        paths.append(write_buffer(folder / f"extreme_{mode}_{key}_{number}", header.items()))
+    assert all("spec_duration" not in (by_buffer(path) or ()) for path in assert_agrees(paths))
+
+
+def test_a_duration_below_zero(folder):
+    """The duration of a signal is whole, and has no sign where it is 0."""
+    header = {"framedur": None, "datamode": 1, "samplefr": 2**31 - 1, "comratio": -1}
+    assert_agrees([write_buffer(folder / "below_zero", header)])
+
+
 @given(values=st.dictionaries(st.sampled_from(KEYS), st.none() | st.sampled_from(EXTREME)), mode=st.integers(0, 3))
-def test_extreme_numbers(folder, values, mode):
+def test_several_extreme_numbers(folder, values, mode):
     """Numbers that cannot be computed with give what Buffer gives, or are left over."""
     path = folder / "extreme"
     header = {**typical_header(), "framedur": None, "datamode": mode, **values}
@@ -151,7 +167,8 @@ def test_a_long_unknown_value_that_looks_like_a_key(folder):
     paths = []
     for number, ending in enumerate((b"\0\0\0\0", b"keys", b"\0key", b"____")):
         paths.append(folder / f"unknown_{number}")
-        write_buffer(paths[-1], {"new_key8": b"\1\2\3\4" + ending, **typical_header(proc_cnt=number)}.items())
+        first = {"new_key8": b"\1\2\3\4" + ending, "proc_cnt": number}
+        write_buffer(paths[-1], {**first, **typical_header(proc_cnt=number)}.items())
     for order in (paths, paths[::-1]):
         assert all(by_buffer(path) is None for path in assert_agrees(order))
 
@@ -220,9 +237,47 @@ def test_damaged_random_files(folder, file, data):
 
 
 def test_less_than_the_header_was_read(folder):
-    """A file of which less than its header was read is left over."""
-    start = write_buffer(folder / "short").read_bytes()[:1999]
-    assert Decoder().decode([start, start[:3], b""], [5072] * 3).left_over.tolist() == [0, 1, 2]
+    """A file of which less than its header was read, or that is shorter, is left over."""
+    start = write_buffer(folder / "short").read_bytes()[:2000]
+    starts = [start[:1999], start[:3], b"", start, start]
+    assert Decoder().decode(starts, [5072, 5072, 5072, 1999, 2000]).left_over.tolist() == [0, 1, 2, 3]
+
+
+def test_no_magic_number(folder, valid):
+    """A file that does not begin with the magic number is left over, even where all else is right."""
+    assert assert_contents_agree(folder, [b"filevers" + valid[0][8:]]) == 1
+
+
+def with_header_size(content, size):
+    return content[:8] + size.to_bytes(4, "little") + content[12:]
+
+
+@pytest.fixture
+def without_end(folder):
+    """Return a file the header of which ends behind its last number, and the size of its header."""
+    content = write_buffer(folder / "no_end", {"headsend": None, "an4dvers": None}, header_size=0).read_bytes()
+    return content, int.from_bytes(content[8:12], "little")
+
+
+def test_a_last_value_beyond_the_header(folder, valid, without_end):
+    """A header that ends inside its last value is left over, and disturbs no others."""
+    content, size = without_end
+    beyond = with_header_size(content, size - 2)
+    assert assert_contents_agree(folder, [content, beyond, valid[0]]) == 1
+    assert assert_contents_agree(folder, [beyond, beyond, content, valid[0]]) == 2
+
+
+def test_a_last_unknown_value_that_looks_like_a_key(folder, valid, without_end):
+    """A header whose last value is not known is left over, and disturbs no others."""
+    content, size = without_end
+    unknown = with_header_size(content[:size] + b"new_key8abcdefgh" + content[size:], size + 16)
+    assert assert_contents_agree(folder, [unknown, unknown, content, valid[0]]) == 2
+
+
+def test_a_run_without_end(folder, valid):
+    """A header of very many numbers in a row is left over, and disturbs no others."""
+    long = write_buffer(folder / "long", [("proc_cnt", number) for number in range(700)]).read_bytes()
+    assert assert_contents_agree(folder, [long, valid[0], long]) == 2
 
 
 def test_endless_layouts_take_bounded_time(folder):

@@ -19,9 +19,6 @@ from bufcache.buffer_parser.sources import SOURCES
 _LONGEST_HEADER = 1 << 16
 """Bytes of the longest header that is decoded here; real headers have about 2000."""
 
-_LARGEST_SHIFT = 1000
-"""``fftovers`` up to which a power of two is a float."""
-
 _DIRECT = tuple(name for name in SOURCES if name not in ("channel", "process_date_time"))
 """The properties that are a value of the header itself."""
 
@@ -67,6 +64,10 @@ class Decoder:
             The first bytes of each file; a file that has less than its whole header here is left over.
         file_sizes
             The size of each file in bytes.
+
+        Returns
+        -------
+        Batch whose columns have a row for each file, in this order.
         """
         sizes = np.array(file_sizes, np.int64)
         headers = _headers(starts, sizes)
@@ -103,7 +104,7 @@ class _Properties:
     def batch(self, headers: Sequence[bytes]) -> Batch:
         """Return the columns, in which nothing is known of what was not decoded."""
         numbers = {
-            name: Column(values, known & self._is_decoded & _is_finite(values))
+            name: Column(values, known & self._is_decoded & np.isfinite(values))
             for name, (values, known) in self._numbers.items()
         }
         return Batch(numbers, self._texts(headers), np.flatnonzero(~self._is_decoded))
@@ -146,8 +147,8 @@ class _Properties:
         signal = _where(mode, DATAMODE.DATAMODE_SIGNAL, _computed(derived.signal_duration, rate, ratio))
         whole = Column(np.trunc(signal.values) + 0.0, signal.known)  # not -0.0: an int has no sign of zero
         self._numbers["spec_duration"] = duration = _first_known(given, fft, whole)
-        is_uncertain = ~np.isfinite(duration.values) | (fft.known & (np.abs(shift.values) > _LARGEST_SHIFT))
-        self._leave_over(duration.known & ~given.known & is_uncertain)
+        is_too_large = ~np.isfinite(duration.values) | (fft.known & np.isinf(power.values))
+        self._leave_over(duration.known & ~given.known & is_too_large)
 
     def _texts(self, headers: Sequence[bytes]) -> dict[str, list[str | None]]:
         is_decoded = self._is_decoded.tolist()
@@ -193,7 +194,3 @@ def _with_default(column: Column, default: int) -> Column:
 def _where(mode: Column, wanted: int, column: Column) -> Column:
     """Return a column that is known only in files of one data mode."""
     return Column(column.values, column.known & mode.known & (mode.values == wanted))
-
-
-def _is_finite(values: NDArray[Any]) -> Mask:
-    return np.isfinite(values) if values.dtype.kind == "f" else np.ones(len(values), np.bool_)

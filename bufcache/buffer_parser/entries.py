@@ -86,7 +86,7 @@ class Entries:
             here, windows = rows[fits], windows[fits]
             self._keep(here, run, windows)
             further.append(self._step_over(here, run, windows))
-            rows = rows[~fits] if fits[0] else rows[~fits][1:]  # always a step on, whatever the first one is
+            rows = rows[~fits]
         return np.concatenate(further)
 
     def _next_run(self, rows: Rows) -> tuple[Run | None, Rows]:
@@ -94,7 +94,7 @@ class Entries:
 
         Those are damaged, or have a run that is not plain.
         """
-        for number, row in enumerate(rows.tolist()):
+        for number, row in enumerate(rows):
             header = self._headers[row]
             try:
                 run = self._runs.at(header, int(self._positions[row] - self._ends[row]) + len(header))
@@ -121,10 +121,9 @@ class Entries:
 
     def _keep(self, rows: Rows, run: Run, windows: Windows) -> None:
         """Keep the numbers of a run that are wanted."""
-        for dtype in _STORED_AS:
-            places = [
-                (self._index[key], place.word) for key, place in run.places.items() if self._is_wanted(key, dtype)
-            ]
+        wanted = run.words.keys() & self._index.keys()
+        for dtype, codes in _STORED_AS.items():
+            places = [(self._index[key], run.words[key]) for key in wanted if FILE_HEADER[key].code in codes]
             if not places:
                 continue
             keys, words = np.array(places).T
@@ -133,9 +132,6 @@ class Entries:
             self._bits[cells] = windows.take(columns, axis=1).view(dtype).T
             self._known[cells] = True
 
-    def _is_wanted(self, key: str, dtype: str) -> bool:
-        return key in self._index and FILE_HEADER[key].code in _STORED_AS[dtype]
-
     def _step_over(self, rows: Rows, run: Run, windows: Windows) -> Rows:
         """Take in the text that ends a run, and return the headers that go on behind it."""
         if run.text is None:
@@ -143,7 +139,9 @@ class Entries:
             return rows[:0]
         starts = self._positions[rows] + run.size
         stops = starts + windows[:, -1].view(np.uint32)
+        is_inside = stops <= self._ends[rows]
+        rows, starts, stops = rows[is_inside], starts[is_inside], stops[is_inside]
         self._positions[rows] = stops
         if run.text in self._texts:
             self._texts[run.text][:, rows] = starts, stops
-        return rows[stops <= self._ends[rows]]
+        return rows

@@ -99,7 +99,7 @@ def parse_header(raw: bytes, file_size: int) -> Header:
     InvalidFileError
         Something else stands where a key must stand, or a value reaches beyond the header.
     """
-    return Header(raw, _entries(raw, len(raw), _FILE_READERS, is_padding_to_the_end), file_size)
+    return Header(raw, _entries(raw, len(raw), _FILE_READERS, _is_zero_to_the_end), file_size)
 
 
 def parse_block_header(raw: bytes, size: int) -> dict[str, Value]:
@@ -189,8 +189,7 @@ def _numbers_from(raw: bytes, position: int) -> tuple[str, int]:
     return form, position
 
 
-def is_padding_to_the_end(raw: bytes, position: int) -> bool:
-    """Tell whether there are only zeros from a position to the end of a file header."""
+def _is_zero_to_the_end(raw: bytes, position: int) -> bool:
     return raw[position] == 0 and raw.count(0, position) == len(raw) - position
 
 

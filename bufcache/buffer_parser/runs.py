@@ -6,12 +6,10 @@ the same few runs, wherever texts of different lengths put them.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
-from bufcache.buffer_parser.header import after_unknown, is_key, is_padding_to_the_end
+from bufcache.buffer_parser.header import after_unknown, is_key
 from bufcache.buffer_parser.layout import FILE_HEADER, KEY_ALPHABET, KEY_SIZE
 
 Windows = NDArray[np.int32]
@@ -34,13 +32,6 @@ _KNOWN = {name.encode("ascii"): (name, entry.code) for name, entry in FILE_HEADE
 _IS_OF_KEYS = np.isin(np.arange(256), list(KEY_ALPHABET))
 
 
-class Place(NamedTuple):
-    """Where in a run the value of a key stands, in words, and its code."""
-
-    word: int
-    code: str
-
-
 class Run:
     """The keys of a run, and where their values stand.
 
@@ -58,17 +49,20 @@ class Run:
     """
 
     def __init__(self, raw: bytes, start: int) -> None:
-        self.places: dict[str, Place] = {}
-        """The values of the known keys; where a key repeats, the last one."""
+        self.words: dict[str, int] = {}
+        """The known keys, and the word of the run at which the value begins; of a key that repeats, the last one."""
         self.text: str | None = None
         """The key of the text that ends the run, the length of which is the run's last word."""
         self.is_open = True
         """Whether neither a text nor ``headsend`` ends the run: what follows is padding or nothing."""
         self._keys: list[int] = []
         self._long_values: list[int] = []
-        self.size = self._read(raw, start) - start
+        stop = self._read(raw, start)
+        self.size = stop - start
         """Its bytes."""
-        self._compile(raw[start : start + self.size])
+        self.is_plain = self.size <= LONGEST_RUN and stop <= len(raw) and self._has_certain_size
+        """Whether the run can be recognised by its keys, and is whole here."""
+        self._compile(raw[start:stop])
 
     def _read(self, raw: bytes, start: int) -> int:
         """Take in the entries of the run, and return the position behind it."""
@@ -79,7 +73,7 @@ class Run:
                 value = position + KEY_SIZE
                 self._take(*known, value - start)
                 following = value + _SIZES[known[1]]
-            elif is_padding_to_the_end(raw, position):
+            elif is_end(raw, position, len(raw)):
                 break
             else:
                 following = after_unknown(raw, position)
@@ -90,7 +84,7 @@ class Run:
         return position
 
     def _take(self, name: str, code: str, value: int) -> None:
-        self.places[name] = Place(value // WORD, code)
+        self.words[name] = value // WORD
         self.is_open = code not in ("var", "none")
         self.text = name if code == "var" else None
 
@@ -103,12 +97,9 @@ class Run:
         self._mask_number, self._pattern_number = (int.from_bytes(form, "little") for form in (mask, pattern))
 
     @property
-    def is_plain(self) -> bool:
-        """Whether the run can be recognised by its keys.
-
-        Not behind a last unknown key whose value has 8 bytes, for its size depends on where the header ends.
-        """
-        return self.size <= LONGEST_RUN and not (self._long_values and self._long_values[-1] + WORD == self.size)
+    def _has_certain_size(self) -> bool:
+        """Whether the run does not end with a long value of an unknown key, whose size nothing behind it proves."""
+        return not self._long_values or self._long_values[-1] + WORD < self.size
 
     @property
     def window(self) -> int:
