@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from bufcache.buffer_parser import derived
 from bufcache.errors import InvalidFileError
 
 
@@ -24,17 +25,17 @@ class Blocks:
     @property
     def count(self) -> int:
         """Number of blocks; the last may be incomplete."""
-        return -(-(self.file_size - self.header_size) // (self.db_size + self.db_header_size))
+        return derived.db_count(self.file_size, self.header_size, self.db_header_size, self.db_size)
 
     @property
     def full(self) -> int:
         """Number of complete blocks."""
-        return (self.file_size - self.header_size) // (self.db_size + self.db_header_size)
+        return derived.full_blocks(self.file_size, self.header_size, self.db_header_size, self.db_size)
 
     @property
     def data_size(self) -> int:
         """Bytes of data in all blocks."""
-        return max(0, self.file_size - self.header_size - self.count * self.db_header_size)
+        return derived.data_size(self.file_size, self.header_size, self.db_header_size, self.db_size)
 
     def extents(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """Give (offset in the file, length) of each run of the data bytes `first` to `last`, `last` excluded."""
@@ -62,7 +63,7 @@ def blocks(file_size: int, header_size: int, db_header_size: int, db_size: int) 
     InvalidFileError
         No block can have such sizes.
     """
-    if db_size < 1 or db_header_size < 0:
+    if derived.are_impossible(db_header_size, db_size):
         raise InvalidFileError(
             f"data blocks of {db_size} bytes (db__size) behind headers of {db_header_size} bytes (dbhdsize); "
             "expected at least 1 and 0"

@@ -210,7 +210,7 @@ def _entries(
         if reader is None:
             if is_padding(raw, position):
                 return entries
-            position = _after_unknown(raw, position)
+            position = after_unknown(raw, position)
             continue
         start = position + len(reader.name)
         if reader.number is None:
@@ -254,17 +254,23 @@ def _beyond_the_end(reader: _Reader, start: int, stop: int, end: int, size: int)
     return kind(f"offset {start}: the value of {reader.name!r} reaches {reach}, the header ends at byte {end}")
 
 
-def _after_unknown(raw: bytes, position: int) -> int:
+def after_unknown(raw: bytes, position: int) -> int:
     """Return the position behind an entry whose key is not known.
 
     Its value has 4 bytes where another key follows those, else 8.
+
+    Raises
+    ------
+    InvalidFileError
+        It is no key at all.
     """
     key = raw[position : position + KEY_SIZE]
-    if not _is_key(key):
+    if not is_key(key):
         raise InvalidFileError(f"offset {position}: expected a key, found {key!r}: the header is damaged")
     following = position + KEY_SIZE + 4
-    return following if _is_key(raw[following : following + KEY_SIZE]) else following + 4
+    return following if is_key(raw[following : following + KEY_SIZE]) else following + 4
 
 
-def _is_key(candidate: bytes) -> bool:
+def is_key(candidate: bytes) -> bool:
+    """Tell whether bytes could be a key."""
     return len(candidate) == KEY_SIZE and not candidate.translate(None, KEY_ALPHABET)

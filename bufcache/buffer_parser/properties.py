@@ -10,8 +10,9 @@ from enum import IntEnum
 from math import trunc
 from typing import TypeVar
 
-from bufcache.buffer_parser import geometry, layout
+from bufcache.buffer_parser import derived, geometry, layout
 from bufcache.buffer_parser.header import Header, Value
+from bufcache.buffer_parser.sources import SOURCES
 from bufcache.errors import BufcacheError, InvalidFileError, MissingHeaderError
 
 _EPOCH = datetime(1970, 1, 1)
@@ -31,6 +32,8 @@ class Properties(ABC):
     DATATYPE = layout.DATATYPE
     DATAKIND = layout.DATAKIND
     ADCTYPE = layout.ADCTYPE
+
+    _known_blocks: tuple[Header, geometry.Blocks] | None = None
 
     @property
     @abstractmethod
@@ -52,6 +55,13 @@ class Properties(ABC):
         value: int | T = self._header.entries.get(key, default)
         return value
 
+    def _from_source(self, name: str) -> int:
+        """Return the value of the key that holds a property (`SOURCES`); what `_need` says goes for it, too."""
+        source = SOURCES[name]
+        if source.default is None:
+            return self._need(name, *source.keys)
+        return self._get(source.keys[0], source.default)
+
     def _need(self, name: str, *keys: str) -> int:
         """Return the value of the first of the keys that the header has, for the property `name`.
 
@@ -67,9 +77,6 @@ class Properties(ABC):
             "which this file lacks"
         )
 
-    def _member(self, name: str, key: str, enumeration: type[E]) -> E | int:
-        return _member(enumeration, self._need(name, key))
-
     def _compute(self, name: str, compute: Callable[[], T]) -> T:
         """Compute what the header says; what cannot be computed is the file's fault."""
         try:
@@ -79,9 +86,11 @@ class Properties(ABC):
                 f"{os.fspath(self.filepath)}: {name} cannot be computed from this header: {error}"
             ) from error
 
-    def _at_least_one(self, value: int, key: str) -> int:
+    def _at_least_one(self, name: str) -> int:
+        value = self._from_source(name)
         if value < 1:
-            raise InvalidFileError(f"{os.fspath(self.filepath)}: {key} is {value}; expected at least 1")
+            keys = "/".join(SOURCES[name].keys)
+            raise InvalidFileError(f"{os.fspath(self.filepath)}: {keys} is {value}; expected at least 1")
         return value
 
     @property
@@ -110,17 +119,17 @@ class Properties(ABC):
     @property
     def project_id(self) -> int:
         """Id of the project, unsigned 64 bits (``proj__id``)."""
-        return self._need("project_id", "proj__id")
+        return self._from_source("project_id")
 
     @property
     def process(self) -> int:
         """Process number (``proc_cnt``)."""
-        return self._need("process", "proc_cnt")
+        return self._from_source("process")
 
     @property
     def channel(self) -> int:
         """Channel, counted from 1 (``dumpchan`` + 1)."""
-        return self._need("channel", "dumpchan") + 1
+        return derived.channel(self._from_source("channel"))
 
     @property
     def streamno(self) -> int | None:
@@ -130,42 +139,42 @@ class Properties(ABC):
     @property
     def datamode(self) -> layout.DATAMODE | int:
         """What the samples are (``datamode``); an int where the enumeration does not know it."""
-        return self._member("datamode", "datamode", layout.DATAMODE)
+        return _member(layout.DATAMODE, self._from_source("datamode"))
 
     @property
     def datakind(self) -> layout.DATAKIND | int:
         """What the data are for (``datakind``); an int where the enumeration does not know it."""
-        return self._member("datakind", "datakind", layout.DATAKIND)
+        return _member(layout.DATAKIND, self._from_source("datakind"))
 
     @property
     def datatype(self) -> layout.DATATYPE | int:
         """How the data were made (``datatype``), COMP_UNDEF where missing."""
-        return _member(layout.DATATYPE, self._get("datatype", layout.DATATYPE.COMP_UNDEF))
+        return _member(layout.DATATYPE, self._from_source("datatype"))
 
     @property
     def adc_type(self) -> layout.ADCTYPE | int:
         """The converter (``adc_type``); an int where the enumeration does not know it."""
-        return self._member("adc_type", "adc_type", layout.ADCTYPE)
+        return _member(layout.ADCTYPE, self._from_source("adc_type"))
 
     @property
     def bit_resolution(self) -> int:
         """Resolution of the data in bits (``adbitres``)."""
-        return self._need("bit_resolution", "adbitres")
+        return self._from_source("bit_resolution")
 
     @property
     def fft_log_shift(self) -> int:
         """Shift of the logarithm of FFT data (``fftlogsh``); 0 where they are not logarithmic."""
-        return self._need("fft_log_shift", "fftlogsh")
+        return self._from_source("fft_log_shift")
 
     @property
     def max_amplitude_level(self) -> int:
         """Largest possible amplitude (``max_ampl``)."""
-        return self._need("max_amplitude_level", "max_ampl")
+        return self._from_source("max_amplitude_level")
 
     @property
     def preamp_gain(self) -> int:
         """Preamplifier gain (``pampgain``)."""
-        return self._need("preamp_gain", "pampgain")
+        return self._from_source("preamp_gain")
 
     @property
     def analyzer_version(self) -> str | None:
@@ -173,35 +182,34 @@ class Properties(ABC):
         digits = self._header.entries.get("an4dvers")
         if digits is None:
             return None
-        return bytes.fromhex(digits.decode("ascii"))[::-1].hex(".")
+        return derived.analyzer_version(bytes.fromhex(digits.decode("ascii")))
 
     @property
     def partnumber(self) -> str:
         """Part number (``asc_part`` as UTF-8, what is not UTF-8 replaced, without NUL characters)."""
-        text: bytes = self._header.entries.get("asc_part", b"")
-        return text.decode("utf-8", "replace").replace("\0", "")
+        return derived.partnumber(self._header.entries.get("asc_part", b""))
 
     # -- times ------------------------------------------------------------------------------------------------
 
     @property
     def process_time(self) -> int:
         """Creation time of the file in Unix seconds (``proctime``), 0 where missing."""
-        return self._get("proctime", 0)
+        return self._from_source("process_time")
 
     @property
     def process_date_time(self) -> str:
         """Creation time of the file, UTC, as ``2024-05-17 08:30:00`` (``proctime``)."""
-        return _date_time(self._need("process_date_time", "proctime"))
+        return derived.date_time(self._from_source("process_date_time"))
 
     @property
     def last_modification_time(self) -> int:
         """Last modification in Unix seconds (``lmodtime``), 0 where missing."""
-        return self._get("lmodtime", 0)
+        return self._from_source("last_modification_time")
 
     @property
     def last_modification_date_time(self) -> str:
         """Last modification, UTC, as ``2024-05-17 08:30:00`` (``lmodtime``)."""
-        return _date_time(self.last_modification_time)
+        return derived.date_time(self.last_modification_time)
 
     @property
     def process_measure_timestamp(self) -> int:
@@ -228,10 +236,10 @@ class Properties(ABC):
         if mode == layout.DATAMODE.DATAMODE_FFT:
             rate, ratio = self._rate_and_ratio()
             oversampling = self._need("spec_duration", "fftovers")
-            return self._compute("spec_duration", lambda: 1e9 / (rate * 2.0**oversampling / 1024) * ratio)
+            return self._compute("spec_duration", lambda: derived.fft_duration(rate, 2.0**oversampling, ratio))
         if mode == layout.DATAMODE.DATAMODE_SIGNAL:
             rate, ratio = self._rate_and_ratio()
-            return self._compute("spec_duration", lambda: trunc(1e9 / rate * ratio))
+            return self._compute("spec_duration", lambda: trunc(derived.signal_duration(rate, ratio)))
         return self._need("spec_duration", "framedur")
 
     def _rate_and_ratio(self) -> tuple[int, int]:
@@ -255,44 +263,43 @@ class Properties(ABC):
     @property
     def frq_bands(self) -> int:
         """Frequency bands of a spectrum: samples of a frame (``framsize``, else ``s_p_fram``, else ``frqbands``)."""
-        keys = ("framsize", "s_p_fram", "frqbands")
-        return self._at_least_one(self._need("frq_bands", *keys), "/".join(keys))
+        return self._at_least_one("frq_bands")
 
     @property
     def frq_per_band(self) -> float:
         """Width of a band in Hz (``frqpband``)."""
-        return self._need("frq_per_band", "frqpband")
+        return self._from_source("frq_per_band")
 
     @property
     def frq_start(self) -> int:
         """Lowest frequency in Hz (``startfrq``), 0 where missing."""
-        return self._get("startfrq", 0)
+        return self._from_source("frq_start")
 
     @property
     def frq_end(self) -> float:
         """Highest frequency in Hz (``end__frq``, else `frq_bands` * `frq_per_band`)."""
         end = self._get("end__frq", None)
-        return self.frq_bands * self.frq_per_band if end is None else end
+        return derived.frq_end(self.frq_bands, self.frq_per_band) if end is None else end
 
     @property
     def compression_frq(self) -> int:
         """Frequency compression factor (``frqratio``)."""
-        return self._need("compression_frq", "frqratio")
+        return self._from_source("compression_frq")
 
     @property
     def compression_time(self) -> int:
         """Time compression factor (``comratio``)."""
-        return self._need("compression_time", "comratio")
+        return self._from_source("compression_time")
 
     @property
     def avg_time(self) -> int:
         """Moving average over time (``auxpara1``), 1 where missing."""
-        return self._get("auxpara1", 1)
+        return self._from_source("avg_time")
 
     @property
     def avg_frq(self) -> int:
         """Moving average over frequency (``auxpara2``), 1 where missing."""
-        return self._get("auxpara2", 1)
+        return self._from_source("avg_frq")
 
     @property
     def ref_energy(self) -> float:
@@ -314,17 +321,17 @@ class Properties(ABC):
     @property
     def db_header_size(self) -> int:
         """Size of a block header in bytes (``dbhdsize``)."""
-        return self._need("db_header_size", "dbhdsize")
+        return self._from_source("db_header_size")
 
     @property
     def db_size(self) -> int:
         """Data bytes of a full block (``db__size``)."""
-        return self._need("db_size", "db__size")
+        return self._from_source("db_size")
 
     @property
     def bytes_per_sample(self) -> int:
         """Bytes of a sample (``b_p_samp``), 2 where missing."""
-        return self._at_least_one(self._get("b_p_samp", 2), "b_p_samp")
+        return self._at_least_one("bytes_per_sample")
 
     @property
     def db_count(self) -> int:
@@ -339,22 +346,22 @@ class Properties(ABC):
     @property
     def db_sample_count(self) -> int:
         """Samples of a full block."""
-        return self._blocks.db_size // self.bytes_per_sample
+        return derived.samples(self._blocks.db_size, self.bytes_per_sample)
 
     @property
     def db_spec_count(self) -> int:
         """Whole spectra that a full block has room for."""
-        return self.db_sample_count // self.frq_bands
+        return derived.spectra(self.db_sample_count, self.frq_bands)
 
     @property
     def sample_count(self) -> int:
         """Samples in the file."""
-        return self._blocks.data_size // self.bytes_per_sample
+        return derived.samples(self._blocks.data_size, self.bytes_per_sample)
 
     @property
     def spec_count(self) -> int:
         """Whole spectra in the file; of a signal, whole frames of `frq_bands` samples."""
-        return self.sample_count // self.frq_bands
+        return derived.spectra(self.sample_count, self.frq_bands)
 
     def getRealSpecCount(self) -> int:
         """Return `spec_count`."""
@@ -362,6 +369,13 @@ class Properties(ABC):
 
     @property
     def _blocks(self) -> geometry.Blocks:
+        """Where the blocks lie; computed once for a header and a size of the file."""
+        header = self._header
+        if self._known_blocks is None or self._known_blocks[0] is not header:
+            self._known_blocks = header, self._find_blocks()
+        return self._known_blocks[1]
+
+    def _find_blocks(self) -> geometry.Blocks:
         sizes = self.file_size, self.header_size, self.db_header_size, self.db_size
         try:
             return geometry.blocks(*sizes)
@@ -375,7 +389,3 @@ def _member(enumeration: type[E], value: int) -> E | int:
         return enumeration(value)
     except ValueError:
         return value
-
-
-def _date_time(seconds: int) -> str:
-    return (_EPOCH + timedelta(seconds=seconds)).isoformat(" ")
