@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bufcache.buffer_metadata_cache import (
         BufferMetadata,
         BufferMetadataCache,
+        LogStorage,
         Select,
         SyncReport,
         and_,
@@ -48,6 +49,7 @@ __all__ = [
     "InvalidArgumentError",
     "InvalidFileError",
     "LazyArray",
+    "LogStorage",
     "MissingHeaderError",
     "Select",
     "SyncReport",

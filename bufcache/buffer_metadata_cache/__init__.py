@@ -6,6 +6,7 @@ from bufcache.buffer_metadata_cache.metadata import BufferMetadata
 from bufcache.buffer_metadata_cache.query import and_, asc, desc, not_, or_
 from bufcache.buffer_metadata_cache.report import SyncReport
 from bufcache.buffer_metadata_cache.selection import Select, select
+from bufcache.buffer_metadata_cache.store.tables import LogStorage
 from bufcache.buffer_parser import Buffer, InvalidFileError
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "BufferMetadata",
     "BufferMetadataCache",
     "InvalidFileError",
+    "LogStorage",
     "Select",
     "SyncReport",
     "and_",

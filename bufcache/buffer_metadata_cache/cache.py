@@ -16,19 +16,17 @@ from bufcache.buffer_metadata_cache.query import Field, Predicate
 from bufcache.buffer_metadata_cache.report import SyncReport
 from bufcache.buffer_metadata_cache.scan import Failure, Fingerprint
 from bufcache.buffer_metadata_cache.selection import Select, field_of, select
-from bufcache.buffer_metadata_cache.store.database import Database, Edit
-from bufcache.buffer_metadata_cache.store.files import DiskFiles, MemoryFiles
-from bufcache.buffer_metadata_cache.store.tables import DocumentDB, LogStorage
+from bufcache.buffer_metadata_cache.store.database import Edit
+from bufcache.buffer_metadata_cache.store.opening import open_database
+from bufcache.buffer_metadata_cache.store.tables import DocumentDB
 from bufcache.buffer_metadata_cache.sync import BATCH_SIZE, TABLE, Synchronisation, grouped, known_files
 from bufcache.buffer_parser import Buffer
-from bufcache.errors import CacheFormatError, InvalidArgumentError
+from bufcache.errors import InvalidArgumentError
 
 Query = Select | Predicate | BufferMetadata | str
 
 FILE_NAME_PATTERN = r"^.*[p][0-9]*[c][0-9]{1}[b][0-9]{2}"
 GLOB_PATTERN = "*p*c?b*"
-
-_IN_MEMORY = (":memory:", "sqlite:///:memory:", "sqlite://")
 
 
 class BufferMetadataCache:
@@ -70,13 +68,8 @@ class BufferMetadataCache:
         lock_timeout: float = 10.0,
     ) -> None:
         self._buffer_class = Buffer_cls
-        self._database = Database(
-            _files(os.fsdecode(db_url), read_only),
-            {TABLE: BufferMetadata.__fields__},
-            is_read_only=read_only,
-            lock_timeout=lock_timeout,
-        )
-        self.db = DocumentDB(self._database, storage=LogStorage)
+        self._database = open_database(db_url, read_only=read_only, lock_timeout=lock_timeout)
+        self.db = DocumentDB(self._database)
         """The documents as a TinyDB; those of the files are in the table ``buffer_metadata``."""
 
     def __enter__(self) -> Self:
@@ -350,31 +343,6 @@ def as_select(query: Query | None) -> Select:
         case Predicate() | str():
             return everything.filter(query)
     raise TypeError(f"expected a select, a template, a predicate or a text, got {query!r}")
-
-
-def _files(url: str, read_only: bool) -> DiskFiles | MemoryFiles:
-    if url in _IN_MEMORY:
-        return MemoryFiles()
-    path = url.removeprefix("tinydb:///")
-    if "://" in path or not path:
-        raise InvalidArgumentError(
-            f"db_url is {url!r}: bufcache keeps no SQL database; give ':memory:' or the path of a cache folder"
-        )
-    path = paths.absolute(path)
-    if os.path.exists(path) and not os.path.isdir(path):
-        raise CacheFormatError(f"{path} is a file, a cache is a folder; it was left untouched")
-    if not os.path.exists(path):
-        _make_folder(path, read_only)
-    return DiskFiles(path)
-
-
-def _make_folder(path: str, read_only: bool) -> None:
-    if read_only:
-        raise FileNotFoundError(f"there is no cache at {path}")
-    parent = os.path.dirname(path)
-    if not os.path.isdir(parent):
-        raise FileNotFoundError(f"{parent} does not exist; make that folder before the cache in it")
-    os.makedirs(path, exist_ok=True)
 
 
 def _absolute(files: Iterable[AnyPath]) -> list[str]:
