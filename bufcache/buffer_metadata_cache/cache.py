@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Self, overload
 
 from bufcache.buffer_metadata_cache import metadata, paths, scan
 from bufcache.buffer_metadata_cache.columns import Columns, Rows
+from bufcache.buffer_metadata_cache.export import export
 from bufcache.buffer_metadata_cache.metadata import BufferMetadata
 from bufcache.buffer_metadata_cache.paths import AnyPath
 from bufcache.buffer_metadata_cache.query import Field, Predicate
@@ -314,6 +315,28 @@ class BufferMetadataCache:
             values = self._columns.take(rows, [BufferMetadata.machine_id, BufferMetadata.filepath])
             counts = Counter(zip(*values, strict=True))
         return problems + [f"{count} entries stand for {path}" for (_, path), count in counts.items() if count > 1]
+
+    def export_tinydb(self, path: AnyPath, *, overwrite: bool = False) -> None:
+        """Write all documents, those of other tables too, into a file that TinyDB opens by itself.
+
+        ``tinydb.TinyDB(path)`` reads the whole file into memory; writing it takes little. It is made under another
+        name beside, and renamed when it is whole.
+
+        Parameters
+        ----------
+        path
+            The JSON file to make.
+        overwrite
+            Whether to replace a file that exists.
+
+        Raises
+        ------
+        FileExistsError
+            A file exists there, and `overwrite` was not given; nothing was written.
+        IsADirectoryError, FileNotFoundError
+            A folder stands there, or the folder in which to make the file does not exist.
+        """
+        export(self._database, path, overwrite)
 
     def _rows(self, query: Query | None) -> Rows:
         asked = as_select(query)
