@@ -1,6 +1,7 @@
 """Everything about many buffer files."""
 
 from bufcache.buffer_metadata_cache.cache import BufferMetadataCache
+from bufcache.buffer_metadata_cache.declarative import OwnDocument, get_declarative_base
 from bufcache.buffer_metadata_cache.expressions import expression
 from bufcache.buffer_metadata_cache.metadata import BufferMetadata
 from bufcache.buffer_metadata_cache.query import and_, asc, desc, not_, or_
@@ -15,12 +16,14 @@ __all__ = [
     "BufferMetadataCache",
     "InvalidFileError",
     "LogStorage",
+    "OwnDocument",
     "Select",
     "SyncReport",
     "and_",
     "asc",
     "desc",
     "expression",
+    "get_declarative_base",
     "not_",
     "or_",
     "select",

@@ -10,13 +10,15 @@ from typing import Any, ClassVar, Literal, Self, overload
 
 from bufcache.buffer_metadata_cache import metadata, paths, scan
 from bufcache.buffer_metadata_cache.columns import Columns, Rows
+from bufcache.buffer_metadata_cache.declarative import OwnDocument
 from bufcache.buffer_metadata_cache.export import export
 from bufcache.buffer_metadata_cache.metadata import BufferMetadata
+from bufcache.buffer_metadata_cache.own_documents import OwnDocuments, OwnQuery
 from bufcache.buffer_metadata_cache.paths import AnyPath
 from bufcache.buffer_metadata_cache.query import Field, Predicate
 from bufcache.buffer_metadata_cache.report import SyncReport
 from bufcache.buffer_metadata_cache.scan import Failure, Fingerprint
-from bufcache.buffer_metadata_cache.selection import Select, field_of, select
+from bufcache.buffer_metadata_cache.selection import Select, alike, field_of, find, select
 from bufcache.buffer_metadata_cache.store.database import Edit
 from bufcache.buffer_metadata_cache.store.opening import open_database
 from bufcache.buffer_metadata_cache.store.tables import DocumentDB
@@ -34,7 +36,7 @@ class BufferMetadataCache:
     """A cache of what buffer files say of themselves, to find files by it without opening them.
 
     A context manager; after `close` every call raises ClosedError. The files themselves are never written to, and
-    the cache can always be deleted and made anew from them.
+    what is kept of them can always be deleted and made anew from them. Documents of your own can not.
 
     Parameters
     ----------
@@ -70,6 +72,7 @@ class BufferMetadataCache:
     ) -> None:
         self._buffer_class = Buffer_cls
         self._database = open_database(db_url, read_only=read_only, lock_timeout=lock_timeout)
+        self._own_documents = OwnDocuments(self._database)
         self.db = DocumentDB(self._database)
         """The documents as a TinyDB; those of the files are in the table ``buffer_metadata``."""
 
@@ -307,6 +310,68 @@ class BufferMetadataCache:
             [values] = self._columns.take(self._rows(query), [field_of(BufferMetadata, field)])
         return sorted(set(values), key=_none_first)
 
+    # -- documents of one's own -------------------------------------------------------------------------------------
+
+    def add(self, *documents: OwnDocument) -> None:
+        """Store documents of classes of your own, all of them in one durable commit or none.
+
+        A new document gets its `id`. One that has an id, since it was added before, replaces what stands under it.
+
+        Parameters
+        ----------
+        *documents
+            Instances of subclasses of `get_declarative_base`.
+
+        Raises
+        ------
+        TypeError
+            It is none, or a field has a value of a type that it cannot hold.
+        InvalidArgumentError
+            A field that must not be None is, or another class has a table of that name in this cache.
+        CacheLockedError
+            Another process is writing.
+        """
+        self._own_documents.add(documents)
+
+    def all(self, query: OwnQuery) -> list[Any]:
+        """Return the documents of a class of your own that match.
+
+        Parameters
+        ----------
+        query
+            ``select(Note)`` with what belongs to it, the class alone for all of its documents, a template
+            ``Note(process=71)``, or a predicate ``Note.process == 71``.
+
+        Returns
+        -------
+        New objects, in order of their ids where nothing else is asked for. What a document lacks, or has of a type
+        that its field cannot hold, is None.
+
+        Raises
+        ------
+        TypeError
+            It is none of these.
+        InvalidArgumentError
+            Another class has a table of that name in this cache.
+        """
+        return self._own_documents.matching(query)
+
+    def remove(self, *documents: OwnDocument) -> None:
+        """Remove documents of classes of your own, by their ids, in one durable commit.
+
+        Those that are not there any more are passed over. The objects keep their ids.
+
+        Raises
+        ------
+        TypeError
+            It is no such document.
+        InvalidArgumentError
+            It has no id, as it was never added.
+        CacheLockedError
+            Another process is writing.
+        """
+        self._own_documents.remove(documents)
+
     def check(self) -> list[str]:
         """Verify the store: return what is wrong with it, nothing where it is sound."""
         with self._database.reading():
@@ -339,9 +404,7 @@ class BufferMetadataCache:
         export(self._database, path, overwrite)
 
     def _rows(self, query: Query | None) -> Rows:
-        asked = as_select(query)
-        rows = self._columns.sort(self._columns.match(asked.predicate), asked.order)
-        return rows[asked.start :][: asked.count]
+        return find(self._columns, as_select(query))
 
 
 def as_select(query: Query | None) -> Select:
@@ -358,11 +421,10 @@ def as_select(query: Query | None) -> Select:
             return everything
         case Select(entity=entity):
             if entity is not BufferMetadata:
-                raise TypeError(f"expected select(BufferMetadata), got {query!r}")
+                raise TypeError(f"expected select(BufferMetadata), got {query!r}; cache.all finds other documents")
             return query
         case BufferMetadata():
-            values = {name: value for name, value in vars(query).items() if value is not None}
-            return everything.filter_by(**values).filter(BufferMetadata.opening_error.is_(None))
+            return alike(query).filter(BufferMetadata.opening_error.is_(None))
         case Predicate() | str():
             return everything.filter(query)
     raise TypeError(f"expected a select, a template, a predicate or a text, got {query!r}")

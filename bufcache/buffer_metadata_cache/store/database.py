@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -51,11 +51,12 @@ class Database:
         if NAME not in names and not set(names) <= {LOCK, OWNER}:
             raise CacheFormatError(f"{files} is not a bufcache cache, and not empty; it was left untouched")
         self._files = files
-        self._schemas = schemas
+        self._schemas = dict(schemas)
         self._is_read_only = is_read_only
         self._lock_timeout = lock_timeout
         self._log = Log(files)
-        self._tables = Tables(schemas)
+        self._registered: set[str] = set()
+        self._tables = Tables(self._schemas, self._registered)
         self._mutex = threading.RLock()
         self._depth = 0
         self._is_writing = False
@@ -112,6 +113,19 @@ class Database:
     def has_fields(self, table: str) -> bool:
         """Tell whether the documents of a table have fields to ask for."""
         return table in self._schemas
+
+    def register(self, table: str, fields: Mapping[str, Field[Any]]) -> None:
+        """Answer for these fields of a table, too, from now on; its documents need not say their ``id``."""
+        with self.reading():
+            if self._schemas.get(table) is fields:
+                return
+            if table in self._tables:
+                held, columns = self.table(table), Columns(fields)
+                columns.apply(Change(id, held.place(id), {**self.document(table, id), "id": id}) for id in held.ids)
+                columns.largest_id = held.largest_id
+                self._tables[table] = columns
+            self._schemas[table] = fields
+            self._registered.add(table)
 
     def document(self, table: str, id: int) -> dict[str, Any]:
         """Return a document; KeyError where there is none. The caller owns it."""
@@ -180,7 +194,7 @@ class Database:
     def problems(self) -> list[str]:
         """Read the whole log anew and return what is wrong with it, or with what is held of it in memory."""
         with self.reading():
-            log, tables = Log(self._files), Tables(self._schemas)
+            log, tables = Log(self._files), Tables(self._schemas, self._registered)
             try:
                 for commit in log.read_on():
                     tables.apply(commit)
@@ -197,7 +211,7 @@ class Database:
         if held.ids != read.ids or not np.array_equal(held.places, read.places):
             yield f"{name}: the documents in memory are not those in the log"
             return
-        for id in read.ids if fields else ():
+        for id in read.ids if fields and name not in self._registered else ():
             if self.document(name, id).get("id") != id:
                 yield f"{name}: document {id} says that it is another"
         for field in fields.values():
@@ -208,9 +222,10 @@ class Database:
 class Tables(dict[str, Columns]):
     """The documents of each table that ever had any."""
 
-    def __init__(self, schemas: Schemas) -> None:
+    def __init__(self, schemas: Schemas, registered: Set[str]) -> None:
         super().__init__()
         self._schemas = schemas
+        self._registered = registered
 
     def apply(self, commit: Commit) -> None:
         """Take over the changes of a commit."""
@@ -218,6 +233,8 @@ class Tables(dict[str, Columns]):
         position = commit.start
         for line in commit.lines[:-1].split(b"\n"):
             table, id, document = _parsed(line)
+            if document is not None and table in self._registered:
+                document = {**document, "id": id}  # it may be of a process that did not know the fields
             change = Change(id, Place(position, len(line), crc32(line)), document)
             changes.setdefault(table, []).append(change)
             position += len(line) + 1
