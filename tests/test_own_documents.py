@@ -152,7 +152,9 @@ class Colour(Enum):
     RED = "red"
 
 
-@pytest.mark.parametrize("annotation", [list, list[int], bytes, datetime, int | str, Colour | None, Colour, None, 3])
+@pytest.mark.parametrize(
+    "annotation", [list, list[int], [int], bytes, datetime, int | str, Colour | None, Colour, None, 3]
+)
 def test_annotations_that_no_field_has(annotation):
     """An annotation that is none of the types is a TypeError with class, field and what is allowed."""
     with pytest.raises(TypeError, match=r"Bad\.size is annotated as .*; expected int, float, str, bool, an IntEnum"):
@@ -230,9 +232,8 @@ def test_two_classes_of_one_table(notes):
         ):
             call()
     assert len(notes.all(Note)) == 6
-    Again = type(
-        "Note", (Base,), {**declare("notes", number=int, process=str, text=str).__dict__, "__qualname__": "Note"}
-    )
+    Again = declare("notes", number=int, process=str, text=str)
+    Again.__qualname__ = Note.__qualname__
     assert [document.text for document in notes.all(Again)] == ["b", None, "B", "a", "c", None]
     assert {document.process for document in notes.all(Again)} == {None}
     assert ids(notes.all(Note.process == 72)) == [3, 4]

@@ -127,7 +127,7 @@ def _kind(cls: type[OwnDocument], name: str, hint: Any) -> Kind:
     found, _ = _split(hint)
     if isinstance(found, type) and issubclass(found, IntEnum):
         return Member(found)
-    if found in _KINDS:
+    if isinstance(found, type) and found in _KINDS:
         return _KINDS[found]()
     raise TypeError(
         f"{cls.__name__}.{name} is annotated as {hint!r}; expected int, float, str, bool, an IntEnum, or one of these "
