@@ -90,7 +90,7 @@ def test_writers_in_turn(place):
 
 
 def test_the_bytes_of_a_log():
-    """A log is JSON Lines: the format, then each commit's number, size, largest id and checksums, then its documents."""
+    """A log is JSON Lines: the format, then each commit's number, size, ids and checksums, then its documents."""
     first_line, *commits = written(*COMMITS)
     format = json.loads(first_line)
     assert list(format) == ["bufcache", "format", "generation", "salt", "checksum"]

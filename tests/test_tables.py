@@ -1,5 +1,6 @@
 """The tables of TinyDB over our storage: they do what TinyDB does in memory, and keep it."""
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from unittest.mock import Mock
 
@@ -7,14 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stores import NOTES, InMemory, Note, open_database
-from tinydb import TinyDB, where
+from tinydb import Query, TinyDB, where
 from tinydb import operations as change
+from tinydb.middlewares import CachingMiddleware
 from tinydb.storages import MemoryStorage
 from tinydb.table import Document, Table
 
-from bufcache import BufferMetadata
-from bufcache.buffer_metadata_cache.store.tables import DocumentDB, LogStorage
-from bufcache.errors import BufcacheError, ClosedError, InvalidArgumentError
+from bufcache import BufferMetadata, BufferMetadataCache, LogStorage
+from bufcache.buffer_metadata_cache.store.tables import DocumentDB, DocumentTable
+from bufcache.errors import BufcacheError, CacheFormatError, ClosedError, InvalidArgumentError
 
 DOCUMENTS = [
     {"name": "a", "number": 1, "tags": ["x", "y"], "part": {"size": 1.5}},
@@ -23,6 +25,22 @@ DOCUMENTS = [
     {"name": "d", "number": 2, "tags": ["y"], "part": {"size": None}},
     {},
 ]
+
+
+class Custom(Mapping):
+    """A mapping that is no dict."""
+
+    def __init__(self, **content):
+        self._content = content
+
+    def __getitem__(self, key):
+        return self._content[key]
+
+    def __iter__(self):
+        return iter(self._content)
+
+    def __len__(self):
+        return len(self._content)
 
 
 class NeverReusing(Table):
@@ -47,7 +65,7 @@ class Stock(TinyDB):
 
 def opened(place):
     """Return TinyDB over a store, as another process opens it."""
-    return DocumentDB(open_database(place.files()), storage=LogStorage)
+    return DocumentDB(open_database(place.files()))
 
 
 @pytest.fixture
@@ -104,6 +122,11 @@ ASKING = {
     "search for either": lambda db: db.search((where("number") == 1) | (where("name") == "c")),
     "search for the others": lambda db: db.search(~(where("number") == 2)),
     "search by a function": lambda db: db.search(lambda document: len(document) == 4),
+    "search by a function that is no query": lambda db: [db.search(bool), db.count(bool), db.contains(len)],
+    "search by a value made of another": lambda db: db.search(where("name").map(str.upper) == "B"),
+    "search all the documents": lambda db: db.search(Query().noop()),
+    "search in a part that has none": lambda db: db.search(where("part").size.depth.exists()),
+    "search twice": lambda db: [db.search(where("number") == 2) for _ in range(2)],
     "search that fails": lambda db: db.search(lambda document: document["name"]),
     "get": lambda db: db.get(where("number") == 2),
     "get what is not there": lambda db: db.get(where("number") == 9),
@@ -111,18 +134,26 @@ ASKING = {
     "get by an id that is not there": lambda db: db.get(doc_id=9),
     "get by an id that is none": lambda db: [db.get(doc_id=id) for id in ("x", "", 1.0, " 1", "+1", "1_0", -1, True)],
     "get by an id as text": lambda db: db.get(doc_id="3"),
+    "get by an id that is not a number": lambda db: db.get(doc_id=float("nan")),
     "get by ids": lambda db: db.get(doc_ids=[4, 9, 2, 2]),
     "get by id and condition": lambda db: db.get(where("number") == 2, doc_id=1),
     "get nothing in particular": lambda db: db.get(),
     "contains": lambda db: [db.contains(where("number") == number) for number in (2, 9)],
     "contains an id": lambda db: [db.contains(doc_id=id) for id in (1, 9, "x")],
     "contains nothing in particular": lambda db: db.contains(),
+    "count as search does": lambda db: [
+        db.count(query) == len(db.search(query)) for query in (where("number") > 1, where("x").exists())
+    ],
     "count": lambda db: [db.count(where("number") == number) for number in (2, 9)],
     "all": lambda db: db.all(),
     "iterate": lambda db: [list(db), list(db.table("_default")), list(db.table("missing"))],
     "iterate over two at a time": lambda db: list(map(list, zip(db, db, strict=True))),
     "length": lambda db: [len(db), len(db.table("missing"))],
     "tables": lambda db: db.tables(),
+    "tables of several sizes of cache": lambda db: [
+        db.table(f"{size}", cache_size=size).search(where("a") == 1) for size in (0, 1)
+    ],
+    "default table": lambda db: [db.default_table_name, db.table("_default").all()],
     "name": lambda db: [db.table("x").name, db.table("x") is db.table("x")],
     "clear the cache": lambda db: db.clear_cache(),
 }
@@ -132,6 +163,9 @@ CHANGING = {
     "insert twice": [lambda db: db.insert({}), lambda db: db.insert({"name": "e"})],
     "insert what is no dict": [lambda db: db.insert(MappingProxyType({"name": "e"}))],
     "insert what is no mapping": [lambda db: db.insert(["name"])],
+    "insert a mapping of one's own": [lambda db: db.insert(Custom(name="e")), lambda db: db.update(Custom(a=1))],
+    "insert a dict where several are expected": [lambda db: db.insert_multiple({"name": "e"})],
+    "insert a set": [lambda db: db.insert({"name"})],
     "insert a document": [lambda db: db.insert(Document({"name": "e"}, doc_id=9)), lambda db: db.insert({})],
     "insert a document that is there": [lambda db: db.insert(Document({"name": "e"}, doc_id=2))],
     "insert a document of a number below": [lambda db: db.insert(Document({}, doc_id=0))],
@@ -151,6 +185,10 @@ CHANGING = {
     "update inside": [lambda db: db.update(lambda document: document["part"].pop("size"), where("part").exists())],
     "delete a key": [lambda db: db.update(change.delete("number"), where("number").exists())],
     "add": [lambda db: db.update(change.add("number", 5), where("number") == 2)],
+    "add to a text": [lambda db: db.update(change.add("name", "xyz"), where("name") == "a")],
+    "add to what is not there": [lambda db: db.update(change.add("missing", 1))],
+    "remove by a condition that fails": [lambda db: db.remove(lambda document: document["name"] == "a")],
+    "update by a condition and ids": [lambda db: db.update({"a": 1}, where("number") == 1, doc_ids=[2])],
     "subtract": [lambda db: db.update(change.subtract("number", 5), doc_ids=[1])],
     "increment": [lambda db: db.update(change.increment("number"), where("number").exists())],
     "decrement": [lambda db: db.update(change.decrement("number"), where("number").exists())],
@@ -160,6 +198,13 @@ CHANGING = {
             [({"number": 7}, where("name") == "a"), (change.delete("name"), where("number") == 7)]
         )
     ],
+    "update several ways, one after the other": [
+        lambda db: db.update_multiple(
+            [(change.increment("number"), where("number") == 2), (change.increment("number"), where("number") == 3)]
+        )
+    ],
+    "upsert several": [lambda db: db.upsert({"number": 2, "new": 1}, where("number") == 2)],
+    "upsert by a condition and an id": [lambda db: db.upsert(Document({"new": 1}, doc_id=1), where("number") == 2)],
     "upsert what is there": [lambda db: db.upsert({"number": 2, "name": "z"}, where("number") == 2)],
     "upsert what is not": [lambda db: db.upsert({"number": 9}, where("number") == 9)],
     "upsert a document": [lambda db: db.upsert(Document({"number": 9}, doc_id=2))],
@@ -172,6 +217,7 @@ CHANGING = {
     "remove nothing in particular": [lambda db: db.remove()],
     "remove the last and insert": [lambda db: db.remove(doc_ids=[5]), lambda db: db.insert({})],
     "remove, and put back": [lambda db: db.remove(doc_ids=[2]), lambda db: db.insert(Document({}, doc_id=2))],
+    "remove all that there is": [lambda db: db.remove(Query().noop()), len],
     "truncate": [lambda db: db.truncate(), len],
     "truncate and insert": [lambda db: db.truncate(), lambda db: db.insert({})],
     "another table": [
@@ -287,6 +333,82 @@ def test_stock_tables_over_our_storage(place, stock):
     assert plain_db.storage.database.problems() == []
 
 
+def test_a_stock_tinydb_of_a_cache(tmp_path, stock):
+    """TinyDB itself opens a cache by its path, reads it, and changes it for the cache to read."""
+    with BufferMetadataCache(tmp_path / "c") as cache:
+        cache.db.table("buffer_metadata").insert({"process": 71})
+    with TinyDB(tmp_path / "c", storage=LogStorage) as db:
+        assert type(db.table("buffer_metadata")) is Table
+        for each in (db, stock):
+            each.insert_multiple(DOCUMENTS)
+            each.update({"number": 0}, where("number") == 2)
+        assert plain(db.all()) == plain(stock.all())
+        db.table("buffer_metadata").upsert({"process": 72}, where("process") == 71)
+    with BufferMetadataCache(tmp_path / "c") as cache:
+        assert [data.process for data in cache.get_matching_metadata()] == [72]
+        assert plain(cache.db.all()) == plain(stock.all())
+        assert cache.check() == []
+
+
+def test_a_storage_takes_what_a_cache_takes(tmp_path):
+    """The storage opens what a cache opens, takes its options, and refuses what it refuses, untouched."""
+    with TinyDB(":memory:", storage=LogStorage) as db:
+        assert db.insert({}) == 1
+    with TinyDB(tmp_path / "stock.json") as stock:
+        stock.insert({})
+    with pytest.raises(CacheFormatError, match="left untouched"):
+        TinyDB(tmp_path / "stock.json", storage=LogStorage)
+    with pytest.raises(FileNotFoundError, match="no cache"):
+        TinyDB(tmp_path / "c", storage=LogStorage, read_only=True)
+    TinyDB(tmp_path / "c", storage=LogStorage, lock_timeout=0.1).close()
+    with (
+        TinyDB(tmp_path / "c", storage=LogStorage, read_only=True) as db,
+        pytest.raises(BufcacheError, match="read_only"),
+    ):
+        db.insert({})
+
+
+def test_a_middleware_of_tinydb(tmp_path):
+    """TinyDB's caching middleware works over the storage, and all is there when it has been closed."""
+    with TinyDB(tmp_path / "c", storage=CachingMiddleware(LogStorage)) as db:
+        db.table("other").insert({"a": 1})
+        db.insert_multiple({"number": number} for number in range(3))
+        assert db.count(where("number") > 0) == 2
+    with TinyDB(tmp_path / "c", storage=LogStorage) as db:
+        assert state(db) == {
+            "_default": [(id, {"number": id - 1}) for id in (1, 2, 3)],
+            "other": [(1, {"a": 1})],
+        }
+
+
+def test_a_storage_copies_from_another(db, place):
+    """What one storage reads another can write: the documents of all tables, whatever table they came from."""
+    db.insert_multiple(DOCUMENTS)
+    db.table("other").insert({"a": 1})
+    read = db.storage.read()
+    copy = DocumentDB(":memory:")
+    copy.storage.write({"_default": read["other"], "other": read["_default"]})
+    assert state(copy) == {"_default": state(db)["other"], "other": state(db)["_default"]}
+    copy.storage.write(read)
+    assert state(copy) == state(db)
+
+
+def test_documents_of_a_class_of_ones_own(place):
+    """A table may give out documents of its own class; counting needs none of them."""
+
+    class Own(Document):
+        pass
+
+    class OwnTable(DocumentTable):
+        document_class = Own
+
+    db = opened(place)
+    db.table_class = OwnTable
+    assert db.insert_multiple([{"a": 1}, Own({"a": 2}, doc_id=7)]) == [1, 7]
+    found = [*db.search(where("a") > 0), db.get(doc_id=7), db.get(where("a") == 1), *db]
+    assert {type(document) for document in found} == {Own}
+
+
 # -- better than TinyDB -----------------------------------------------------------------------------------------------
 
 
@@ -340,6 +462,8 @@ def test_an_updater_that_raises_changes_nothing(db, place, number):
         db.update(update)
     with pytest.raises(KeyError):
         db.update(change.increment("missing"))
+    with pytest.raises(KeyError):
+        db.update({"changed": True}, lambda document: document["name"] == "a")
     assert state(db) == before
     assert place.read_log() == content
 
@@ -388,7 +512,7 @@ def test_a_change_is_one_commit(db, place):
 def test_what_a_change_reads(place, monkeypatch):
     """A change reads the documents that it has to look at, and no others."""
     files = place.files()
-    notes = DocumentDB(open_database(files), storage=LogStorage).table(NOTES)
+    notes = DocumentDB(open_database(files)).table(NOTES)
     notes.insert_multiple({"number": number} for number in range(100))
     monkeypatch.setattr(files, "read", Mock(wraps=files.read))
     notes.insert({"number": 100})
@@ -402,6 +526,35 @@ def test_what_a_change_reads(place, monkeypatch):
     notes.truncate()
     assert files.read.call_count == 0
     assert state(opened(place)) == {}
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda table: table.update({"new": 1}, where("number") == 7),
+        lambda table: table.remove(where("number") == 7),
+        lambda table: table.upsert({"new": 1}, where("number") == 7),
+    ],
+    ids=["update", "remove", "upsert"],
+)
+def test_what_a_change_by_a_condition_reads(place, monkeypatch, operation):
+    """A change of what a condition of TinyDB finds reads each document once, as a search does, and those twice more."""
+    files = place.files()
+    db = DocumentDB(open_database(files))
+    db.insert_multiple({"number": number} for number in range(100))
+    monkeypatch.setattr(files, "read", Mock(wraps=files.read))
+    assert operation(db) == [8]
+    assert files.read.call_count <= 102
+
+
+def test_counting_by_a_predicate_reads_nothing(place, monkeypatch):
+    """The documents that a predicate over fields matches are counted without reading them."""
+    files = place.files()
+    notes = DocumentDB(open_database(files)).table(NOTES)
+    notes.insert_multiple({"number": number} for number in range(100))
+    monkeypatch.setattr(files, "read", Mock(wraps=files.read))
+    assert notes.count(Note.number >= 40) == 60
+    assert files.read.call_count == 0
 
 
 def test_results_are_the_callers(db):
@@ -485,6 +638,9 @@ def test_a_change_inside_a_change(db):
     before = state(db)
     with pytest.raises(InvalidArgumentError, match="inside a change"):
         db.update(lambda document: db.insert({}))
+    for call in (lambda cond: db.update({"a": 1}, cond), db.remove):
+        with pytest.raises(InvalidArgumentError, match="inside a change"):
+            call(lambda document: db.insert({}))
     assert state(db) == before
     db.update(lambda document: db.table("log").insert({"seen": document.get("name")}))
     assert len(db.table("log")) == 5
@@ -527,7 +683,7 @@ def test_closed(db, place):
 def test_read_only(place):
     """Who only reads can ask and cannot change."""
     opened(place).insert({"a": 1})
-    db = DocumentDB(open_database(place.files(), is_read_only=True), storage=LogStorage)
+    db = DocumentDB(open_database(place.files(), is_read_only=True))
     for call in (lambda: db.insert({}), db.truncate, db.drop_tables, lambda: db.update({"a": 2})):
         with pytest.raises(BufcacheError, match="read_only"):
             call()

@@ -10,33 +10,34 @@ from typing import Any, ClassVar, Literal, Self, overload
 
 from bufcache.buffer_metadata_cache import metadata, paths, scan
 from bufcache.buffer_metadata_cache.columns import Rows
+from bufcache.buffer_metadata_cache.declarative import OwnDocument
+from bufcache.buffer_metadata_cache.export import export
 from bufcache.buffer_metadata_cache.index import Index
 from bufcache.buffer_metadata_cache.metadata import BufferMetadata
+from bufcache.buffer_metadata_cache.own_documents import OwnDocuments, OwnQuery
 from bufcache.buffer_metadata_cache.paths import AnyPath
 from bufcache.buffer_metadata_cache.query import Field, Predicate
 from bufcache.buffer_metadata_cache.report import SyncReport
 from bufcache.buffer_metadata_cache.scan import Failure, Fingerprint
-from bufcache.buffer_metadata_cache.selection import Select, field_of, select
-from bufcache.buffer_metadata_cache.store.database import Database, Edit
-from bufcache.buffer_metadata_cache.store.files import DiskFiles, MemoryFiles
-from bufcache.buffer_metadata_cache.store.tables import DocumentDB, LogStorage
+from bufcache.buffer_metadata_cache.selection import Select, alike, field_of, find, select
+from bufcache.buffer_metadata_cache.store.database import Edit
+from bufcache.buffer_metadata_cache.store.opening import open_database
+from bufcache.buffer_metadata_cache.store.tables import DocumentDB
 from bufcache.buffer_metadata_cache.sync import BATCH_SIZE, TABLE, Synchronisation, grouped, known_files
 from bufcache.buffer_parser import Buffer
-from bufcache.errors import CacheFormatError, InvalidArgumentError
+from bufcache.errors import InvalidArgumentError
 
 Query = Select | Predicate | BufferMetadata | str
 
 FILE_NAME_PATTERN = r"^.*[p][0-9]*[c][0-9]{1}[b][0-9]{2}"
 GLOB_PATTERN = "*p*c?b*"
 
-_IN_MEMORY = (":memory:", "sqlite:///:memory:", "sqlite://")
-
 
 class BufferMetadataCache:
     """A cache of what buffer files say of themselves, to find files by it without opening them.
 
     A context manager; after `close` every call raises ClosedError. The files themselves are never written to, and
-    the cache can always be deleted and made anew from them.
+    what is kept of them can always be deleted and made anew from them. Documents of your own can not.
 
     Parameters
     ----------
@@ -71,13 +72,9 @@ class BufferMetadataCache:
         lock_timeout: float = 10.0,
     ) -> None:
         self._buffer_class = Buffer_cls
-        self._database = Database(
-            _files(os.fsdecode(db_url), read_only),
-            {TABLE: BufferMetadata.__fields__},
-            is_read_only=read_only,
-            lock_timeout=lock_timeout,
-        )
-        self.db = DocumentDB(self._database, storage=LogStorage)
+        self._database = open_database(db_url, read_only=read_only, lock_timeout=lock_timeout)
+        self._own_documents = OwnDocuments(self._database)
+        self.db = DocumentDB(self._database)
         """The documents as a TinyDB; those of the files are in the table ``buffer_metadata``."""
 
     def __enter__(self) -> Self:
@@ -314,6 +311,68 @@ class BufferMetadataCache:
             [values] = self._index.take(self._rows(query), [field_of(BufferMetadata, field)])
         return sorted(set(values), key=_none_first)
 
+    # -- documents of one's own -------------------------------------------------------------------------------------
+
+    def add(self, *documents: OwnDocument) -> None:
+        """Store documents of classes of your own, all of them in one durable commit or none.
+
+        A new document gets its `id`. One that has an id, since it was added before, replaces what stands under it.
+
+        Parameters
+        ----------
+        *documents
+            Instances of subclasses of `get_declarative_base`.
+
+        Raises
+        ------
+        TypeError
+            It is none, or a field has a value of a type that it cannot hold.
+        InvalidArgumentError
+            A field that must not be None is, or another class has a table of that name in this cache.
+        CacheLockedError
+            Another process is writing.
+        """
+        self._own_documents.add(documents)
+
+    def all(self, query: OwnQuery) -> list[Any]:
+        """Return the documents of a class of your own that match.
+
+        Parameters
+        ----------
+        query
+            ``select(Note)`` with what belongs to it, the class alone for all of its documents, a template
+            ``Note(process=71)``, or a predicate ``Note.process == 71``.
+
+        Returns
+        -------
+        New objects, in order of their ids where nothing else is asked for. What a document lacks, or has of a type
+        that its field cannot hold, is None.
+
+        Raises
+        ------
+        TypeError
+            It is none of these.
+        InvalidArgumentError
+            Another class has a table of that name in this cache.
+        """
+        return self._own_documents.matching(query)
+
+    def remove(self, *documents: OwnDocument) -> None:
+        """Remove documents of classes of your own, by their ids, in one durable commit.
+
+        Those that are not there any more are passed over. The objects keep their ids.
+
+        Raises
+        ------
+        TypeError
+            It is no such document.
+        InvalidArgumentError
+            It has no id, as it was never added.
+        CacheLockedError
+            Another process is writing.
+        """
+        self._own_documents.remove(documents)
+
     def check(self) -> list[str]:
         """Verify the store: return what is wrong with it, nothing where it is sound."""
         with self._database.reading():
@@ -323,10 +382,30 @@ class BufferMetadataCache:
             counts = Counter(zip(*values, strict=True))
         return problems + [f"{count} entries stand for {path}" for (_, path), count in counts.items() if count > 1]
 
+    def export_tinydb(self, path: AnyPath, *, overwrite: bool = False) -> None:
+        """Write all documents, those of other tables too, into a file that TinyDB opens by itself.
+
+        ``tinydb.TinyDB(path)`` reads the whole file into memory; writing it takes little. It is made under another
+        name beside, and renamed when it is whole.
+
+        Parameters
+        ----------
+        path
+            The JSON file to make.
+        overwrite
+            Whether to replace a file that exists.
+
+        Raises
+        ------
+        FileExistsError
+            A file exists there, and `overwrite` was not given; nothing was written.
+        IsADirectoryError, FileNotFoundError
+            A folder stands there, or the folder in which to make the file does not exist.
+        """
+        export(self._database, path, overwrite)
+
     def _rows(self, query: Query | None) -> Rows:
-        asked = as_select(query)
-        rows = self._index.sort(self._index.match(asked.predicate), asked.order)
-        return rows[asked.start :][: asked.count]
+        return find(self._index, as_select(query))
 
 
 def as_select(query: Query | None) -> Select:
@@ -343,39 +422,13 @@ def as_select(query: Query | None) -> Select:
             return everything
         case Select(entity=entity):
             if entity is not BufferMetadata:
-                raise TypeError(f"expected select(BufferMetadata), got {query!r}")
+                raise TypeError(f"expected select(BufferMetadata), got {query!r}; cache.all finds other documents")
             return query
         case BufferMetadata():
-            values = {name: value for name, value in vars(query).items() if value is not None}
-            return everything.filter_by(**values).filter(BufferMetadata.opening_error.is_(None))
+            return alike(query).filter(BufferMetadata.opening_error.is_(None))
         case Predicate() | str():
             return everything.filter(query)
     raise TypeError(f"expected a select, a template, a predicate or a text, got {query!r}")
-
-
-def _files(url: str, read_only: bool) -> DiskFiles | MemoryFiles:
-    if url in _IN_MEMORY:
-        return MemoryFiles()
-    path = url.removeprefix("tinydb:///")
-    if "://" in path or not path:
-        raise InvalidArgumentError(
-            f"db_url is {url!r}: bufcache keeps no SQL database; give ':memory:' or the path of a cache folder"
-        )
-    path = paths.absolute(path)
-    if os.path.exists(path) and not os.path.isdir(path):
-        raise CacheFormatError(f"{path} is a file, a cache is a folder; it was left untouched")
-    if not os.path.exists(path):
-        _make_folder(path, read_only)
-    return DiskFiles(path)
-
-
-def _make_folder(path: str, read_only: bool) -> None:
-    if read_only:
-        raise FileNotFoundError(f"there is no cache at {path}")
-    parent = os.path.dirname(path)
-    if not os.path.isdir(parent):
-        raise FileNotFoundError(f"{parent} does not exist; make that folder before the cache in it")
-    os.makedirs(path, exist_ok=True)
 
 
 def _absolute(files: Iterable[AnyPath]) -> list[str]:

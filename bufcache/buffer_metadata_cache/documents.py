@@ -57,7 +57,9 @@ class Document:
         InvalidArgumentError
             A field has a name that its enumeration does not know.
         """
-        values = self.__dict__
+        return self._dumped(self.__dict__)
+
+    def _dumped(self, values: Mapping[str, Any]) -> dict[str, Any]:
         document = {}
         for field in self._stored:
             value = values[field.name]

@@ -5,7 +5,7 @@ Gives what `Predicate.evaluate` gives document by document.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bufcache.buffer_metadata_cache.columns import Column, DamagedPartError, Mask, Rows, TextColumn
-from bufcache.buffer_metadata_cache.kinds import Scalar
 from bufcache.buffer_metadata_cache.parts import Change, Ids, Part, Place, RowSet, Tail
 from bufcache.buffer_metadata_cache.query import (
     AllOf,
@@ -40,12 +39,12 @@ def _mending(method: Callable[Concatenate[Index, P], R]) -> Callable[Concatenate
     """Make a method begin anew where a part turned out to be damaged and was mended."""
 
     @wraps(method)
-    def call(index: Index, *arguments: P.args, **options: P.kwargs) -> R:
+    def call(self: Index, /, *arguments: P.args, **options: P.kwargs) -> R:
         while True:
             try:
-                return method(index, *arguments, **options)
+                return method(self, *arguments, **options)
             except DamagedPartError as damage:
-                index.mend(damage)
+                self.mend(damage)
 
     return call
 
@@ -364,23 +363,21 @@ def _where_leaf(part: RowSet, predicate: Predicate, wanted: bool, rows: Rows | N
         case Compare(field=field, symbol=symbol, value=value):
             column = part.column(field)
             return _known(column, column.compare(symbol, value, rows), wanted, rows)
-        case In(field=field, values=values, has_none=has_none):
-            return _where_in(part, field, values, has_none, wanted, rows)
+        case In():
+            return _where_in(part, predicate, wanted, rows)
         case Match(field=field):
             column = part.column(field)
             return _known(column, column.matches(predicate.tester(), rows), wanted, rows)
     raise TypeError(f"expected a predicate over fields, got {predicate!r}")
 
 
-def _where_in(
-    part: RowSet, field: Field[Any], values: Collection[Scalar], has_none: bool, wanted: bool, rows: Rows | None
-) -> Mask:
-    column = part.column(field)
-    if not values and not has_none:
+def _where_in(part: RowSet, predicate: In, wanted: bool, rows: Rows | None) -> Mask:
+    if not predicate.values and not predicate.has_none:
         return np.full(_size(part, rows), not wanted)
-    if has_none and not wanted:
+    if predicate.has_none and not wanted:
         return np.zeros(_size(part, rows), np.bool_)
-    return _known(column, column.isin(values, rows), wanted, rows)
+    column = part.column(predicate.field)
+    return _known(column, column.isin(predicate.values, rows), wanted, rows)
 
 
 def _known(column: Column, holds: Mask, wanted: bool, rows: Rows | None) -> Mask:

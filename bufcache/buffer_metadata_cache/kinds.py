@@ -62,6 +62,21 @@ class Integer(Kind):
         return _number(value)
 
 
+class Boolean(Integer):
+    """True and False; 1 and 0 in a comparison."""
+
+    def load(self, stored: object) -> int | None:
+        return int(stored) if isinstance(stored, bool) else None
+
+    def dump(self, value: Any) -> bool:
+        if not isinstance(value, (bool, np.bool_)):
+            raise TypeError(f"expected True or False, got {_typed(value)}")
+        return bool(value)
+
+    def present(self, value: Any) -> bool:
+        return bool(value)
+
+
 class Float(Kind):
     """Numbers of double precision; one that is not finite is not known."""
 

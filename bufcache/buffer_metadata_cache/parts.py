@@ -56,25 +56,34 @@ class Values(NamedTuple):
     texts: Sequence[str] | None = None
 
 
+class Places(NamedTuple):
+    """Where the lines of documents stand in the log, and the CRC-32 of each."""
+
+    offsets: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    checksums: NDArray[np.int64]
+
+    def where(self, rows: Rows | Mask) -> Places:
+        """Return the places of some."""
+        return Places(self.offsets[rows], self.lengths[rows], self.checksums[rows])
+
+
 class Content(NamedTuple):
     """All that a part holds, in order of ids, each once; `is_removed` is None where nothing was."""
 
     ids: Ids
     is_removed: Mask | None
-    offsets: NDArray[np.int64]
-    lengths: NDArray[np.int64]
-    checksums: NDArray[np.int64]
+    places: Places
     values: Mapping[str, Values]
 
     def where(self, rows: Rows | Mask) -> Content:
         """Return the content of some rows."""
         is_removed = None if self.is_removed is None else self.is_removed[rows]
-        places = (array[rows] for array in (self.offsets, self.lengths, self.checksums))
         values = {
             name: Values(held.array[rows], None if held.is_known is None else held.is_known[rows], held.texts)
             for name, held in self.values.items()
         }
-        return Content(self.ids[rows], is_removed, *places, values)
+        return Content(self.ids[rows], is_removed, self.places.where(rows), values)
 
 
 class RowSet:
@@ -132,6 +141,7 @@ class Part(RowSet):
     def __init__(
         self,
         fields: Fields,
+        *,
         size: int,
         ids: Source,
         is_removed: Source | None,
@@ -177,7 +187,8 @@ class Part(RowSet):
             return np.zeros(0, np.intp)
         held = self.all_ids()
         rows = np.searchsorted(held, inside.astype(held.dtype))
-        return rows[held[rows] == inside]
+        found: Rows = rows[held[rows] == inside]
+        return found
 
     def kill(self, rows: Rows) -> None:
         """Make rows dead: a newer part says what became of their documents."""
@@ -196,7 +207,7 @@ class Part(RowSet):
         return Content(
             self.all_ids(),
             None if self._is_removed is None else self._is_removed.all(),
-            *(source.all() for source in self._places),
+            Places(*(source.all() for source in self._places)),
             {name: values_of(column) for name, column in columns.items()},
         )
 
@@ -210,18 +221,17 @@ def values_of(column: StoredColumn) -> Values:
 def part_of(fields: Fields, content: Content) -> Part:
     """Return a part in memory."""
     is_removed = content.is_removed
-    lengths = content.lengths if is_removed is None else content.lengths[~is_removed]
-    columns = {name: _column(fields[name].kind, values) for name, values in content.values.items()}
+    lengths = content.places.lengths if is_removed is None else content.places.lengths[~is_removed]
     return Part(
         fields,
-        len(content.ids),
-        Held(content.ids),
-        None if is_removed is None else Held(is_removed),
-        [Held(content.offsets), Held(content.lengths), Held(content.checksums)],
-        columns,
-        (int(content.ids[0]), int(content.ids[-1])),
-        len(content.ids) - len(lengths),
-        int(lengths.sum()),
+        size=len(content.ids),
+        ids=Held(content.ids),
+        is_removed=None if is_removed is None else Held(is_removed),
+        places=list(map(Held, content.places)),
+        columns={name: _column(fields[name].kind, values) for name, values in content.values.items()},
+        span=(int(content.ids[0]), int(content.ids[-1])),
+        removed=len(content.ids) - len(lengths),
+        live_bytes=int(lengths.sum()),
     )
 
 
@@ -280,7 +290,8 @@ class Tail(RowSet):
         return self._rows[id]
 
     def ids_at(self, rows: Rows) -> Ids:
-        return self._numbers[rows, 0]
+        ids: Ids = self._numbers[rows, 0]
+        return ids
 
     def places_at(self, rows: Rows) -> list[NDArray[np.int64]]:
         return list(self._numbers[rows, 1:].T)
@@ -293,7 +304,8 @@ class Tail(RowSet):
 
     def all_ids(self) -> Ids:
         """Return the ids of all rows, removals included."""
-        return self._numbers[: self.size, 0]
+        ids: Ids = self._numbers[: self.size, 0]
+        return ids
 
     def content(self) -> Content:
         """Return all that the tail holds, in order of ids."""
@@ -302,7 +314,7 @@ class Tail(RowSet):
         content = Content(
             self.all_ids(),
             is_removed if is_removed.any() else None,
-            *self._numbers[: self.size, 1:].T,
+            Places(*self._numbers[: self.size, 1:].T),
             {name: _sorted(values_of(column)) for name, column in self._columns.items()},
         )
         return content.where(order)
@@ -382,11 +394,9 @@ def merged(contents: Sequence[Content], *, keeps_removals: bool) -> Content:
     if is_removed is not None and not keeps_removals:
         rows, is_removed = rows[~is_removed[rows]], None
     columns = {name: _joined([content.values[name] for content in contents], rows) for name in contents[0].values}
-    places = (
-        np.concatenate([content[number] for content in contents])[rows].astype(np.int64, copy=False)
-        for number in (2, 3, 4)
-    )
-    return Content(ids[rows], None if is_removed is None else is_removed[rows], *places, columns)
+    joined = (np.concatenate(arrays) for arrays in zip(*(content.places for content in contents), strict=True))
+    places = Places(*(array[rows].astype(np.int64, copy=False) for array in joined))
+    return Content(ids[rows], None if is_removed is None else is_removed[rows], places, columns)
 
 
 def _joined_masks(masks: Sequence[tuple[Mask | None, int]], filler: bool) -> Mask | None:

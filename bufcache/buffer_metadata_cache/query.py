@@ -82,9 +82,10 @@ class Field(Generic[T]):
     is_stored = True
     """Whether the documents have it; else it is computed from others."""
 
-    def __init__(self, kind: Kind, meaning: str) -> None:
+    def __init__(self, kind: Kind, meaning: str, default: T | None = None) -> None:
         self.kind = kind
         self.meaning = meaning
+        self.default = default
         self.name = ""
         self.owner: type = object
 
@@ -100,7 +101,7 @@ class Field(Generic[T]):
     def __get__(self, instance: object, owner: type) -> T | None: ...
     def __get__(self, instance: object, owner: type) -> Field[T] | T | None:
         # Not a data descriptor: the value in an instance's __dict__ comes first.
-        return self if instance is None else None
+        return self if instance is None else self.default
 
     if TYPE_CHECKING:
 

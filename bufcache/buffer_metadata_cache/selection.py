@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from operator import index
 from typing import Any, SupportsIndex, TypeGuard
 
+from bufcache.buffer_metadata_cache.columns import Rows
 from bufcache.buffer_metadata_cache.documents import Document
 from bufcache.buffer_metadata_cache.expressions import expression
-from bufcache.buffer_metadata_cache.query import Field, Order, Predicate, and_, as_order, as_predicate
+from bufcache.buffer_metadata_cache.index import Index
+from bufcache.buffer_metadata_cache.query import (
+    AllOf,
+    AnyOf,
+    Compare,
+    Field,
+    In,
+    IsNone,
+    Match,
+    Not,
+    Order,
+    Predicate,
+    and_,
+    as_order,
+    as_predicate,
+)
 from bufcache.errors import InvalidArgumentError
 from bufcache.names import nearest
 
@@ -80,6 +97,37 @@ def select(entity: type[Document]) -> Select:
     raise TypeError(f"select: expected a class of documents such as BufferMetadata, got {entity!r}")
 
 
+def alike(template: Document) -> Select:
+    """Return the query for what is equal in every field that the template has a value for."""
+    values = {name: value for name, value in vars(template).items() if value is not None}
+    return select(type(template)).filter_by(**values)
+
+
+def find(index: Index, asked: Select) -> Rows:
+    """Return the rows that a query asks for, in its order."""
+    rows = index.sort(index.match(asked.predicate), asked.order)
+    return rows[asked.start :][: asked.count]
+
+
+def entity_of(predicate: Predicate) -> type[Any]:
+    """Return the class whose fields a predicate asks for; TypeError where it is not one."""
+    owners = set(_owners(predicate))
+    if len(owners) != 1:
+        raise TypeError(f"expected a predicate over the fields of one class, got {predicate!r}")
+    return owners.pop()
+
+
+def _owners(predicate: Predicate) -> Iterator[type]:
+    match predicate:
+        case AllOf(parts=parts) | AnyOf(parts=parts):
+            for part in parts:
+                yield from _owners(part)
+        case Not(part=part):
+            yield from _owners(part)
+        case Compare(field=field) | In(field=field) | IsNone(field=field) | Match(field=field):
+            yield field.owner
+
+
 def field_of(entity: type[Document], key: object) -> Field[Any]:
     """Return a field of a class of documents: the field itself, or the one of that name.
 
@@ -99,12 +147,12 @@ def field_of(entity: type[Document], key: object) -> Field[Any]:
 
 
 def _is_document_class(candidate: object) -> TypeGuard[type[Document]]:
-    return isinstance(candidate, type) and issubclass(candidate, Document) and candidate is not Document
+    return isinstance(candidate, type) and issubclass(candidate, Document) and hasattr(candidate, "__tablename__")
 
 
 def _count(name: str, n: SupportsIndex) -> int:
     try:
-        number = index(n)
+        number = operator.index(n)
     except TypeError:
         raise InvalidArgumentError(f"{name}: expected a number, got {n!r}") from None
     if number < 0:

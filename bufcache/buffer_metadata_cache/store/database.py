@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -12,10 +12,11 @@ from zlib import crc32
 import orjson
 
 from bufcache.buffer_metadata_cache.index import Index
-from bufcache.buffer_metadata_cache.parts import Ids, Values
+from bufcache.buffer_metadata_cache.parts import Fields, Ids, Values
 from bufcache.buffer_metadata_cache.store.checking import problems
 from bufcache.buffer_metadata_cache.store.files import LOCK, OWNER, Files, MemoryFiles
 from bufcache.buffer_metadata_cache.store.log import encode, generations
+from bufcache.buffer_metadata_cache.store.own_index import OwnIndex
 from bufcache.buffer_metadata_cache.store.segments import FOLDER, is_name
 from bufcache.buffer_metadata_cache.store.state import FLUSH_SIZE, Schemas, State, is_id
 from bufcache.errors import BufcacheError, CacheFormatError, CacheLockedError, ClosedError, InvalidArgumentError
@@ -49,13 +50,14 @@ class Database:
     ) -> None:
         _require_ours(files)
         self._files = files
-        self._schemas = schemas
+        self._schemas = dict(schemas)
         self._is_read_only = is_read_only
         self._lock_timeout = lock_timeout
         self._mutex = threading.RLock()  # who looks at the state, or changes it
         self._writer = threading.RLock()  # who may change it, for as long as a change takes
         self._local = threading.local()
         self._has_written = False
+        self._own: dict[str, OwnIndex] = {}
         self._is_closed = False
         self._told: set[str] = set()
         try:
@@ -129,7 +131,8 @@ class Database:
 
     def table(self, name: str) -> Index:
         """Return the documents of a table; empty where it has none."""
-        return self._state.table(name)
+        with self._mutex:
+            return self._own[name].follow(self._state) if name in self._own else self._state.table(name)
 
     def table_names(self) -> list[str]:
         """Return the names of the tables that have documents."""
@@ -137,7 +140,13 @@ class Database:
 
     def has_fields(self, table: str) -> bool:
         """Tell whether the documents of a table have fields to ask for."""
-        return table in self._schemas
+        return table in self._schemas or table in self._own
+
+    def register(self, table: str, fields: Fields) -> None:
+        """Answer for these fields of a table, too, from now on; its documents need not say their ``id``."""
+        with self._mutex:
+            if table not in self._own or self._own[table].fields is not fields:
+                self._own[table] = OwnIndex(table, fields)
 
     def document(self, table: str, id: int) -> dict[str, Any]:
         """Return a document; KeyError where there is none. The caller owns it."""
@@ -146,11 +155,12 @@ class Database:
 
     def holds(self, edit: Edit) -> bool:
         """Tell whether a document already stands just so in the log."""
-        index = self.table(edit.table)
-        return edit.id in index and self._line(edit.table, edit.id) == _line(self._with_id(edit))
+        return edit.id in self._state.table(edit.table) and self._line(edit.table, edit.id) == _line(
+            self._with_id(edit)
+        )
 
     def _line(self, table: str, id: int) -> bytes:
-        log, (offset, length, checksum) = self._state.log, self.table(table).place(id)
+        log, (offset, length, checksum) = self._state.log, self._state.table(table).place(id)
         [line] = log.read_lines([offset], [length])
         if crc32(line) != checksum:
             raise CacheFormatError(
@@ -193,7 +203,7 @@ class Database:
 
     def next_id(self, table: str) -> int:
         """Return the id of the next new document; none is given twice."""
-        return max(self.table(table).largest_id, self._state.log.lost_up_to) + 1
+        return max(self._state.table(table).largest_id, self._state.log.lost_up_to) + 1
 
     def commit(self, edits: Iterable[Edit]) -> None:
         """Write changes, all or none, and return when they are on the disk.
@@ -205,21 +215,25 @@ class Database:
         """
         complete = [self._with_id(edit) for edit in edits]
         lines = [_line(edit) for edit in complete]
-        self._change(lambda state: lines and state.commit(lines, max(edit.id for edit in complete)))
+        with self.writing(), self._mutex:
+            if lines:
+                self._state.commit(lines, max(edit.id for edit in complete))
+                self._flush_where_due()
 
     def commit_batch(self, table: str, ids: Ids, lines: Sequence[bytes], values: Mapping[str, Values]) -> None:
         """Write whole documents whose columns are known, as `State.commit_batch` does."""
-        self._change(lambda state: lines and state.commit_batch(table, ids, lines, values))
-
-    def _change(self, change: Callable[[State], object]) -> None:
         with self.writing(), self._mutex:
-            self._has_written = True
-            change(self._state)
-            if self._state.unwritten >= FLUSH_SIZE:
-                self._state.flush()
+            if lines:
+                self._state.commit_batch(table, ids, lines, values)
+                self._flush_where_due()
+
+    def _flush_where_due(self) -> None:
+        self._has_written = True
+        if self._state.unwritten >= FLUSH_SIZE:
+            self._state.flush()
 
     def _with_id(self, edit: Edit) -> Edit:
-        if edit.document is None or edit.table not in self._schemas or edit.document.get("id") == edit.id:
+        if edit.document is None or not self.has_fields(edit.table) or edit.document.get("id") == edit.id:
             return edit
         return edit._replace(document={**edit.document, "id": edit.id})
 

@@ -304,7 +304,9 @@ class Log:
         """
         self.prepare()
         is_first = self.position.number == 0
-        written, pieces, position = [], [], self.position._replace(largest=max(self.position.largest, largest))
+        position = self.position._replace(largest=max(self.position.largest, largest))
+        written: list[Commit] = []
+        pieces: list[bytes] = []
         for lines in commits:
             header, commit = self._formed(lines, position)
             pieces += header, commit.lines

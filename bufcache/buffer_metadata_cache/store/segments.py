@@ -164,7 +164,7 @@ def _narrowed(array: NDArray[Any]) -> NDArray[Any]:
 
 def _written(members: _Members, content: Content) -> dict[str, Any]:
     """Write the part of one table, and return what there is to say about it."""
-    lengths = content.lengths if content.is_removed is None else content.lengths[~content.is_removed]
+    lengths = content.places.lengths if content.is_removed is None else content.places.lengths[~content.is_removed]
     return {
         "count": len(content.ids),
         "span": [int(content.ids[0]), int(content.ids[-1])],
@@ -172,7 +172,7 @@ def _written(members: _Members, content: Content) -> dict[str, Any]:
         "bytes": int(lengths.sum()),
         "ids": members.array(content.ids),
         "is_removed": None if content.is_removed is None else members.array(content.is_removed),
-        "places": [members.array(array) for array in (content.offsets, content.lengths, content.checksums)],
+        "places": [members.array(array) for array in content.places],
         "columns": {name: _written_column(members, values) for name, values in content.values.items()},
     }
 
@@ -318,8 +318,8 @@ class MappedTexts(Texts):
 
     def take(self, codes: Codes) -> list[str]:
         if self._kept is None and len(codes) * _MANY < self._count:
-            starts, stops = self._stops.at(codes).tolist(), self._stops.at(codes.astype(np.int64) + 1).tolist()
-            return list(map(self._decoded, starts, stops))
+            wide = codes.astype(np.intp)
+            return list(map(self._decoded, self._stops.at(wide).tolist(), self._stops.at(wide + 1).tolist()))
         return list(map(self.all().__getitem__, codes.tolist()))
 
     def all(self) -> list[str]:
@@ -344,14 +344,14 @@ def _part(arrays: _Arrays, fields: Fields, about: Mapping[str, Any]) -> Part:
     is_removed = about["is_removed"]
     return Part(
         fields,
-        about["count"],
-        arrays.source(about["ids"]),
-        None if is_removed is None else arrays.source(is_removed),
-        [arrays.source(place) for place in about["places"]],
-        LazyColumns(_loader(arrays, fields, columns)),
-        (about["span"][0], about["span"][1]),
-        about["removed"],
-        about["bytes"],
+        size=about["count"],
+        ids=arrays.source(about["ids"]),
+        is_removed=None if is_removed is None else arrays.source(is_removed),
+        places=[arrays.source(place) for place in about["places"]],
+        columns=LazyColumns(_loader(arrays, fields, columns)),
+        span=(about["span"][0], about["span"][1]),
+        removed=about["removed"],
+        live_bytes=about["bytes"],
     )
 
 

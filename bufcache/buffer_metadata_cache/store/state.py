@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 from zlib import crc32
@@ -17,7 +17,7 @@ import orjson
 
 from bufcache.buffer_metadata_cache.columns import DamagedPartError, Rows
 from bufcache.buffer_metadata_cache.index import Index
-from bufcache.buffer_metadata_cache.parts import Change, Content, Fields, Ids, Place, Values, merged, part_of
+from bufcache.buffer_metadata_cache.parts import Change, Content, Fields, Ids, Place, Places, Values, merged, part_of
 from bufcache.buffer_metadata_cache.store import segments
 from bufcache.buffer_metadata_cache.store.files import UNFINISHED, Files
 from bufcache.buffer_metadata_cache.store.log import Commit, Log, Position, current_generation, encode, generations
@@ -152,9 +152,7 @@ class State:
         """Return the documents of a table; empty where it never had any."""
         if name in self.tables:
             return self.tables[name]
-        state = weakref.proxy(self)  # else maps would wait for the garbage collector to be closed
-        mend = lambda damage: state.mend(damage)  # noqa: E731
-        return Index(self._schemas.get(name, {}), self._lost.get(name, 0), mend)
+        return Index(self._schemas.get(name, {}), self._lost.get(name, 0), _mend_in(weakref.proxy(self)))
 
     @property
     def is_far_behind(self) -> bool:
@@ -294,7 +292,7 @@ class State:
         offsets = commit.start + np.cumsum(lengths + 1) - lengths - 1
         checksums = np.fromiter(map(crc32, lines), np.int64, len(lines))
         index = self._index(table)
-        part = part_of(index.fields, Content(ids, None, offsets, lengths, checksums, values))
+        part = part_of(index.fields, Content(ids, None, Places(offsets, lengths, checksums), values))
         index.add(part)
         self._last_commit = commit.at
         largest = {name: each.largest_id for name, each in self.tables.items()}
@@ -454,6 +452,15 @@ class State:
             if field.is_stored and (value := index.take(np.array([row]), [field])[0][0]) is not None
         }
         return encode(table, id, document)
+
+
+def _mend_in(state: State) -> Callable[[DamagedPartError], None]:
+    """Return what mends in a state, without holding on to it: maps are not to wait for the garbage collector."""
+
+    def mend(damage: DamagedPartError) -> None:
+        state.mend(damage)
+
+    return mend
 
 
 def _magnitude(segment: Segment) -> int:

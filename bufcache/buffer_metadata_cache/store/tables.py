@@ -7,7 +7,7 @@ and commits only what they changed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 from tinydb import TinyDB
@@ -15,16 +15,40 @@ from tinydb.queries import QueryLike
 from tinydb.storages import Storage
 from tinydb.table import Document, Table
 
+from bufcache.buffer_metadata_cache.paths import AnyPath
 from bufcache.buffer_metadata_cache.query import Predicate
 from bufcache.buffer_metadata_cache.store.database import Database, Edit
+from bufcache.buffer_metadata_cache.store.opening import open_database
 from bufcache.errors import InvalidArgumentError
 
 
 class LogStorage(Storage):
-    """What TinyDB reads from and writes to."""
+    """What TinyDB reads from and writes to: ``TinyDB("measurements.bufcache", storage=LogStorage)`` opens a cache.
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
+    Whatever is done through a `tinydb.TinyDB` of its own class costs as much as the whole cache, and is for one
+    process at a time; `BufferMetadataCache.db` has neither limit.
+
+    Parameters
+    ----------
+    db_url
+        As of `BufferMetadataCache`, or a database that is open already.
+    read_only
+        Never write, and take no lock.
+    lock_timeout
+        Seconds to wait while another process writes.
+
+    Raises
+    ------
+    CacheFormatError
+        Something else stands at the path, such as a file that TinyDB wrote; it is left untouched.
+    """
+
+    def __init__(self, db_url: AnyPath | Database, *, read_only: bool = False, lock_timeout: float = 10.0) -> None:
+        self.database = (
+            db_url
+            if isinstance(db_url, Database)
+            else open_database(db_url, read_only=read_only, lock_timeout=lock_timeout)
+        )
 
     def __repr__(self) -> str:
         return f"LogStorage({self.database!r})"
@@ -38,13 +62,16 @@ class LogStorage(Storage):
     def write(self, data: Mapping[str, Mapping[Any, Mapping[str, Any]]]) -> None:
         """Make these the tables, and commit what differs: the slow way of a stock Table."""
         with self.database.writing():
-            edits: list[Edit] = []
-            for name in {*self.database.table_names(), *data}:
-                overlay = Overlay(self.database, name)
-                overlay.clear()
-                overlay.update({int(id): dict(document) for id, document in data.get(name, {}).items()})
-                edits += overlay.edits()
-            self.database.commit(edits)
+            names = {*self.database.table_names(), *data}
+            self.database.commit([edit for name in names for edit in self._edits(name, data.get(name, {}))])
+
+    def _edits(self, name: str, documents: Mapping[Any, Mapping[str, Any]]) -> list[Edit]:
+        if isinstance(documents, Documents) and documents.are_those_of(self.database, name):
+            return []  # as they were read: this is not the table that was changed
+        overlay = Overlay(self.database, name)
+        overlay.clear()
+        overlay.update({int(id): dict(document) for id, document in documents.items()})
+        return overlay.edits()
 
     def close(self) -> None:
         """Close the database."""
@@ -56,6 +83,10 @@ class Documents(Mapping[str, dict[str, Any]]):
 
     def __init__(self, database: Database, table: str) -> None:
         self._database, self._table = database, table
+
+    def are_those_of(self, database: Database, table: str) -> bool:
+        """Tell whether this is that table."""
+        return self._database is database and self._table == table
 
     def __getitem__(self, id: str) -> dict[str, Any]:
         with suppress(ValueError):
@@ -159,20 +190,33 @@ class DocumentTable(Table):
                 return super().get(cond, doc_id, doc_ids)  # type: ignore[arg-type]  # its overloads are stricter
             return self._document(ids[0]) if ids else None
 
+    def count(self, cond: QueryLike) -> int:
+        with self._database.reading():
+            ids = self._matching(cond)
+            return super().count(cond) if ids is None else len(ids)
+
     def update(self, fields: Any, cond: QueryLike | None = None, doc_ids: Iterable[int] | None = None) -> list[int]:
         with self._database.writing():
-            return super().update(fields, cond, self._matching(cond) if doc_ids is None else doc_ids)
+            return super().update(fields, cond, self._ids(cond) if doc_ids is None else doc_ids)
 
     def remove(self, cond: QueryLike | None = None, doc_ids: Iterable[int] | None = None) -> list[int]:
         with self._database.writing():
-            return super().remove(cond, self._matching(cond) if doc_ids is None else doc_ids)
+            return super().remove(cond, self._ids(cond) if doc_ids is None else doc_ids)
+
+    def _ids(self, cond: QueryLike | None) -> list[int] | None:
+        """Return the ids that match, so that the overlay need not hold the others; None where all do."""
+        if cond is None:
+            return None
+        with self._overlaid():  # a condition must not change the table either
+            ids = self._matching(cond)
+            return [document.doc_id for document in super().search(cond)] if ids is None else ids
 
     def _matching(self, cond: QueryLike | None) -> list[int] | None:
-        """Return the ids that match, from the columns; None where the documents have to be asked."""
+        """Return the ids that match, from the index; None where the documents have to be asked."""
         if not (isinstance(cond, Predicate) and self._database.has_fields(self.name)):
             return None
-        columns = self._database.table(self.name)
-        return columns.ids_of(columns.match(cond))
+        index = self._database.table(self.name)
+        return index.ids_of(index.match(cond))
 
     def _document(self, id: int) -> Document:
         return self.document_class(self._database.document(self.name, id), id)
@@ -186,15 +230,21 @@ class DocumentTable(Table):
 
     def _update_table(self, updater: Callable[[Any], None]) -> None:
         with self._database.writing():
-            if self._overlay is not None:
-                raise InvalidArgumentError(f"table {self.name!r} is changed inside a change of it")
-            self._overlay = Overlay(self._database, self.name)
-            try:
-                updater(self._overlay)
-                edits = self._overlay.edits()
-            finally:
-                self._overlay = None
+            with self._overlaid() as overlay:
+                updater(overlay)
+                edits = overlay.edits()
             self._database.commit(edits)
+
+    @contextmanager
+    def _overlaid(self) -> Iterator[Overlay]:
+        """Give an overlay for one change, and refuse another change inside it."""
+        if self._overlay is not None:
+            raise InvalidArgumentError(f"table {self.name!r} is changed inside a change of it")
+        self._overlay = Overlay(self._database, self.name)
+        try:
+            yield self._overlay
+        finally:
+            self._overlay = None
 
 
 class DocumentDB(TinyDB):
