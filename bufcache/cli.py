@@ -160,6 +160,13 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("file", metavar="FILE", help="a buffer file")
     info.add_argument("--json", action="store_true", help="print header and properties, without samples and texts")
 
+    check = _command(commands, "check", _check, "verify the cache and list what is wrong with it")
+    check.add_argument("--fix", action="store_true", help="drop what cannot be trusted and rebuild what can be")
+    _add_cache(check)
+
+    compact = _command(commands, "compact", _compact, "rewrite the cache without what no longer holds")
+    _add_cache(compact)
+
     _command(commands, "demo", _demo, "make sample files, synchronise and ask, in a temporary folder")
     return parser
 
@@ -210,7 +217,7 @@ def _nearest_cache(folder: str) -> str | None:
         folder = os.path.dirname(folder)
 
 
-def _open_to_read(given: str | None) -> BufferMetadataCache:
+def _open(given: str | None, *, read_only: bool = True) -> BufferMetadataCache:
     from bufcache.buffer_metadata_cache import BufferMetadataCache
 
     path = _cache_path(given)
@@ -218,7 +225,9 @@ def _open_to_read(given: str | None) -> BufferMetadataCache:
         raise FileNotFoundError(
             f"there is no {CACHE_NAME} here or above; run 'bufcache sync DIR', or name one with --cache"
         )
-    return BufferMetadataCache(path, read_only=True)
+    if not os.path.exists(path):  # else to write would make it
+        raise FileNotFoundError(f"there is no cache at {path}")
+    return BufferMetadataCache(path, read_only=read_only)
 
 
 # -- commands ---------------------------------------------------------------------------------------------------------
@@ -256,7 +265,7 @@ def _find(arguments: argparse.Namespace) -> int:
     columns = arguments.columns or _names(_DEFAULT_COLUMNS)
     for name in columns:
         _check_field(name)
-    with _open_to_read(arguments.cache) as cache:
+    with _open(arguments.cache) as cache:
         found = cache.get_matching_metadata(query)
     rows = [[getattr(metadata, name) for name in columns] for metadata in found]
     if arguments.json:
@@ -357,6 +366,20 @@ def _value_or_error(buffer: Buffer, name: str) -> Any:
 
 def _without_path(error: BufcacheError, path: str) -> str:
     return f"{type(error).__name__}: {error}".replace(f"{path}: ", "")
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    with _open(arguments.cache, read_only=not arguments.fix) as cache:
+        problems = cache.check(fix=arguments.fix)
+    for problem in problems:
+        print(problem)
+    return FINDINGS if problems else DONE
+
+
+def _compact(arguments: argparse.Namespace) -> int:
+    with _open(arguments.cache, read_only=False) as cache:
+        cache.compact()
+    return DONE
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -449,9 +449,76 @@ def test_check_finds_an_entry_twice(cache, project):
     assert cache.check() == []
     table = cache.db.table("buffer_metadata")
     twin = table.insert({"directory_path": str(project), "filename": os.path.basename(path)})
-    [problem] = cache.check()
-    assert path in problem
-    table.remove(doc_ids=[twin])
+    for fix in (False, True):
+        [problem] = cache.check(fix=fix)
+        assert path in problem
+    assert cache.check() == []
+    assert [entry.id for entry in cache.get_matching_metadata()] == [twin]  # the newest stays
+
+
+@pytest.fixture
+def damaged(project, tmp_path):
+    """Make a cache of two commits, a file in each, and damage the first; give its path and those of the files."""
+    files = write_samples(project, 2)
+    with BufferMetadataCache(tmp_path / "c") as cache:
+        cache.add_files_to_cache(files, batch_size=1)
+    [log] = (tmp_path / "c").glob("documents-*.jsonl")
+    content = bytearray(log.read_bytes())
+    content[len(content) // 2 - 100] ^= 1
+    log.write_bytes(content)
+    for segment in (tmp_path / "c" / "columns").iterdir():
+        segment.unlink()  # else it has what the log had
+    return tmp_path / "c", files
+
+
+@pytest.mark.filterwarnings("ignore:.*damaged")
+def test_check_mends(damaged, project):
+    """What is damaged is told and dropped; the next synchronisation reads that file again, and no other."""
+    path, files = damaged
+    with BufferMetadataCache(path) as cache:
+        assert cache.get_matching_files() == files[1:]
+        found = cache.check()
+        assert found
+        assert cache.check(fix=True) == found
+        assert cache.check() == []
+    with BufferMetadataCache(path) as cache:
+        assert cache.check() == []
+        report = cache.synchronize_directory(project, verbose=0)
+        assert (report.added, report.unchanged) == (1, 1)
+        assert sorted(cache.get_matching_files()) == files
+
+
+def test_compacting(cache, project):
+    """A store without dead records answers as before, in this handle and in those that follow."""
+    files = write_samples(project, 3)
+    for time in (1, 2, 3):
+        set_time(files[0], time)
+        cache.synchronize_directory(project, verbose=0)
+    cache.remove_files_from_cache(files[1:2])
+    before = cache.get_matching_metadata()
+    cache.compact()
+    assert cache.get_matching_metadata() == before
+    [new] = cache.db.table("buffer_metadata").insert_multiple([{}])
+    assert new == 4  # the id of a document that is gone is not given again
+    cache.db.table("buffer_metadata").remove(doc_ids=[new])
+
+
+def test_a_reader_beside_compaction(project, tmp_path):
+    """Who has the cache open while it is compacted goes on, and sees what is committed afterwards."""
+    files = write_samples(project, 3)
+    with BufferMetadataCache(tmp_path / "c") as cache:
+        cache.add_files_to_cache(files[:2])
+        with BufferMetadataCache(tmp_path / "c", read_only=True) as reader:
+            assert reader.get_matching_files() == files[:2]
+            cache.compact()
+            assert reader.get_matching_files() == files[:2]
+            cache.add_files_to_cache(files)
+            assert reader.get_matching_files() == files
+            cache.compact()
+            cache.compact()
+            assert reader.get_matching_metadata() == cache.get_matching_metadata()
+            assert reader.check() == []
+    assert len(list((tmp_path / "c").glob("documents-*.jsonl"))) == 1
 
 
 # -- TinyDB -------------------------------------------------------------------------------------------------------

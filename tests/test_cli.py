@@ -5,6 +5,7 @@ import json
 import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -159,6 +160,7 @@ def test_warnings_are_told_once_in_a_line(synced, project, tmp_path):
     content = bytearray(log.read_bytes())
     content[len(content) // 2] ^= 1  # in the first of two commits
     log.write_bytes(content)
+    shutil.rmtree(tmp_path / ".bufcache" / "columns")  # they have what the log had
     result = synced("find", "-c", "process")
     assert (result.code, result.out) == (0, "9\n")
     assert re.fullmatch(rf"bufcache: .*{re.escape(log.name)}.* damaged.*\n", result.err)
@@ -508,6 +510,52 @@ def test_info_of_a_file_that_may_not_be_read(run, project, monkeypatch):
     monkeypatch.setattr(Buffer, "_open", refuse)  # root may read everything
     for arguments in (["info", path], ["info", "--json", path]):
         assert run(*arguments) == (1, "", f"bufcache: {path}: Permission denied\n")
+
+
+# -- the rest -----------------------------------------------------------------------------------------------------
+
+
+# -- check and compact --------------------------------------------------------------------------------------------
+
+
+def test_check_of_a_sound_cache(synced):
+    """A sound cache is no word and code 0."""
+    assert synced("check") == (0, "", "")
+
+
+def test_check_lists_what_is_wrong_and_mends_it(synced, tmp_path):
+    """Each finding is a line on stdout, with code 1; with --fix it is the last time."""
+    [log] = (tmp_path / ".bufcache").glob("documents-*.jsonl")
+    with log.open("ab") as file:
+        file.write(b'{"commit":')
+    for arguments in (["check"], ["check", "--fix"]):
+        result = synced(*arguments)
+        assert (result.code, len(result.lines)) == (1, 1)
+        assert "not finished" in result.out
+    assert synced("check") == (0, "", "")
+
+
+def test_compact_rewrites_the_cache(synced, project, tmp_path):
+    """The log is another, smaller one, and says the same."""
+    for number in range(10):
+        set_time(write_sample(project, 1), number)
+        synced("sync", "-q", project)
+    [before] = (tmp_path / ".bufcache").glob("documents-*.jsonl")
+    size, found = before.stat().st_size, synced("find").out
+    assert synced("compact") == (0, "", "")
+    [after] = (tmp_path / ".bufcache").glob("documents-*.jsonl")
+    assert after != before
+    assert after.stat().st_size < size
+    assert synced("find").out == found
+
+
+@pytest.mark.parametrize("command", ["check", "compact"])
+def test_upkeep_makes_no_cache(run, tmp_path, command):
+    """Without a cache it says so, and makes none."""
+    result = run(command, "--cache", tmp_path / "none")
+    assert result.code == 2
+    assert str(tmp_path / "none") in result.err
+    assert not (tmp_path / "none").exists()
 
 
 # -- the rest -----------------------------------------------------------------------------------------------------

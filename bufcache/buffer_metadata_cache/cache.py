@@ -32,6 +32,9 @@ Query = Select | Predicate | BufferMetadata | str
 FILE_NAME_PATTERN = r"^.*[p][0-9]*[c][0-9]{1}[b][0-9]{2}"
 GLOB_PATTERN = "*p*c?b*"
 
+_BLOCK = 5000
+"""Rows whose values are held as lists at a time."""
+
 
 class BufferMetadataCache:
     """A cache of what buffer files say of themselves, to find files by it without opening them.
@@ -278,9 +281,13 @@ class BufferMetadataCache:
         ExpressionError
             The text cannot be read.
         """
+        found: list[metadata.BufferMetadata] = []
         with self._database.reading():
-            values = self._index.take(self._rows(query), BufferMetadata.stored_fields())
-        return [BufferMetadata.from_row(row) for row in zip(*values, strict=True)]
+            rows = self._rows(query)
+            for start in range(0, len(rows), _BLOCK):  # so that memory is needed for the result alone
+                values = self._index.take(rows[start : start + _BLOCK], BufferMetadata.stored_fields())
+                found += map(BufferMetadata.from_row, zip(*values, strict=True))
+        return found
 
     def get_matching_files(self, query: Query | None = None) -> list[str]:
         """Return the paths of the files that match; parameters and errors as of `get_matching_metadata`."""
@@ -373,14 +380,59 @@ class BufferMetadataCache:
         """
         self._own_documents.remove(documents)
 
-    def check(self) -> list[str]:
-        """Verify the store: return what is wrong with it, nothing where it is sound."""
-        with self._database.reading():
-            problems = self._database.problems()
-            rows = self._index.match(BufferMetadata.filepath.is_not(None))
-            values = self._index.take(rows, [BufferMetadata.machine_id, BufferMetadata.filepath])
-            counts = Counter(zip(*values, strict=True))
-        return problems + [f"{count} entries stand for {path}" for (_, path), count in counts.items() if count > 1]
+    # -- upkeep -----------------------------------------------------------------------------------------------------
+
+    def check(self, fix: bool = False) -> list[str]:
+        """Verify the store: all checksums, each document, the columns against the documents.
+
+        Parameters
+        ----------
+        fix
+            Whether to mend it: what cannot be trusted is dropped, and what can be rebuilt is. Entries of files that
+            were dropped come back with the next synchronisation; documents of your own do not.
+
+        Returns
+        -------
+        What is wrong, or was before it was mended; nothing where the store is sound.
+
+        Raises
+        ------
+        CacheLockedError
+            Another process is writing; only with `fix`.
+        """
+        with self._database.writing() if fix else self._database.reading():
+            problems = self._database.mend() if fix else self._database.problems()
+            doubles = self._doubles()
+            if fix:
+                self._database.commit(Edit(TABLE, id, None) for ids in doubles.values() for id in ids[:-1])
+        return problems + [f"{len(ids)} entries stand for {path}" for path, ids in doubles.items()]
+
+    def _doubles(self) -> dict[str, list[int]]:
+        """Return the paths that a machine has several entries for, with the ids of these."""
+        rows = self._index.match(BufferMetadata.filepath.is_not(None))
+        machines, files = self._index.take(rows, [BufferMetadata.machine_id, BufferMetadata.filepath])
+        keys = list(zip(machines, files, strict=True))
+        counts = Counter(keys)
+        doubles: dict[str, list[int]] = {}
+        if len(counts) < len(keys):
+            for key, id in zip(keys, self._index.ids_of(rows), strict=True):
+                if counts[key] > 1:
+                    doubles.setdefault(key[1], []).append(id)
+        return doubles
+
+    def compact(self) -> None:
+        """Rewrite the store without what no longer holds; who reads meanwhile goes on undisturbed.
+
+        It is done unasked where more than half of a log is dead, and that is more than 16 MB.
+
+        Raises
+        ------
+        CacheLockedError
+            Another process is writing.
+        OSError
+            There is no room for the new log beside the old one, which stays.
+        """
+        self._database.compact()
 
     def export_tinydb(self, path: AnyPath, *, overwrite: bool = False) -> None:
         """Write all documents, those of other tables too, into a file that TinyDB opens by itself.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import warnings
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -53,10 +55,7 @@ class Database:
         self._schemas = dict(schemas)
         self._is_read_only = is_read_only
         self._lock_timeout = lock_timeout
-        self._mutex = threading.RLock()  # who looks at the state, or changes it
-        self._writer = threading.RLock()  # who may change it, for as long as a change takes
-        self._local = threading.local()
-        self._has_written = False
+        self._begin_in_process()
         self._own: dict[str, OwnIndex] = {}
         self._is_closed = False
         self._told: set[str] = set()
@@ -66,6 +65,19 @@ class Database:
         except BaseException:
             files.close()
             raise
+        _databases.add(self)
+
+    def _begin_in_process(self) -> None:
+        self._mutex = threading.RLock()  # who looks at the state, or changes it
+        self._writer = threading.RLock()  # who may change it, for as long as a change takes
+        self._local = threading.local()
+        self._has_written = False
+        self._is_forked = False
+
+    def begin_in_fork(self) -> None:
+        """Let go, in a forked process, of what threads of the parent hold, and of the right to write."""
+        self._begin_in_process()
+        self._is_forked = True
 
     def __repr__(self) -> str:
         return repr(self._files)
@@ -116,8 +128,9 @@ class Database:
 
     def _refresh(self) -> None:
         """Take over what was committed since, also by other processes."""
-        if self._state.is_far_behind or self._state.read_on() is not None:
+        if self._is_forked or self._state.is_far_behind or self._state.read_on() is not None:
             self._state = State(self._files, self._schemas)
+            self._is_forked = False
         self._tell_damage(stacklevel=6)
 
     def _tell_damage(self, stacklevel: int) -> None:
@@ -182,6 +195,7 @@ class Database:
             return
         if self._depth:
             raise InvalidArgumentError(f"{self._files}: a change was begun inside a query")
+        local = self._local
         with self._writer:
             self._require_open()
             if self._is_read_only:
@@ -189,12 +203,13 @@ class Database:
             with self._files.locked(self._lock_timeout):
                 with self.reading():
                     pass
-                self._local.is_writing = True
+                local.is_writing = True
                 try:
                     yield
                 finally:
-                    self._local.is_writing = False
-                    self._compact_where_due()
+                    local.is_writing = False
+                    if self._local is local:  # else this is a fork, which does not hold the lock
+                        self._compact_where_due()
 
     def _compact_where_due(self) -> None:
         if self._state.is_mostly_dead:
@@ -256,6 +271,18 @@ class Database:
             if found:
                 self._state = self._state.mended()
             return found
+
+
+_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+
+
+def _begin_in_fork() -> None:
+    for database in list(_databases):
+        database.begin_in_fork()
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_begin_in_fork)
 
 
 def _require_ours(files: Files) -> None:

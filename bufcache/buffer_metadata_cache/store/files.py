@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, Protocol
 
 import orjson
 
@@ -21,9 +21,6 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
-
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
 
 LOCK = "lock"
 OWNER = "owner.json"
@@ -82,7 +79,6 @@ class DiskFiles:
     def __init__(self, path: str) -> None:
         self._path = path
         self._readers: dict[str, int] = {}
-        self._lock: BaseFileLock | None = None
         self._seeking = threading.Lock()
 
     def __repr__(self) -> str:
@@ -182,21 +178,25 @@ class DiskFiles:
     def locked(self, timeout: float) -> Iterator[None]:
         from filelock import FileLock, Timeout
 
-        if self._lock is None:
-            # A soft lock would outlive a killed process: where the kernel has no lock, there is no writing.
-            self._lock = FileLock(self._of(LOCK), fallback_to_soft=False)
+        # One for each time: a process that was forked may not use what it inherited. A soft lock would outlive a killed
+        # process: where the kernel has no lock, there is no writing.
+        lock, process = FileLock(self._of(LOCK), fallback_to_soft=False), os.getpid()
         try:
-            self._lock.acquire(timeout=timeout)
+            lock.acquire(timeout=timeout)
         except Timeout:
             raise CacheLockedError(
                 f"{self._path}: {self._owner()} is writing to this cache and was not done after {timeout:g} s; "
                 "wait for it, or give a longer lock_timeout"
             ) from None
+        except PermissionError as error:
+            reason = "nothing may be written into the folder of the cache; it can only be read"
+            raise PermissionError(error.errno, reason, self._path) from None
         try:
             self._sign()
             yield
         finally:
-            self._lock.release()
+            if os.getpid() == process:  # else it is the parent's
+                lock.release()
 
     def _sign(self) -> None:
         import socket
