@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 
 from bufcache.buffer_metadata_cache import metadata, paths, scan
 from bufcache.buffer_metadata_cache.columns import Rows
@@ -26,6 +25,9 @@ from bufcache.buffer_metadata_cache.store.tables import DocumentDB
 from bufcache.buffer_metadata_cache.sync import BATCH_SIZE, TABLE, Synchronisation, grouped, known_files
 from bufcache.buffer_parser import Buffer
 from bufcache.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Query = Select | Predicate | BufferMetadata | str
 
@@ -225,6 +227,8 @@ class BufferMetadataCache:
         -------
         The files that are new or changed, and the files of entries of this machine that are not among those given.
         """
+        from pathlib import Path
+
         given = dict.fromkeys(_absolute(files))
         with self._database.reading():
             known = known_files(self._database, BufferMetadata.machine_id == machine_id)

@@ -165,7 +165,8 @@ class NumberColumn(StoredColumn):
     def take(self, rows: Rows) -> list[Any]:
         values: list[Any] = self.values.at(rows).tolist()
         if type(self.kind).present is not Kind.present:
-            values = list(map(self.kind.present, values))
+            shown = {value: self.kind.present(value) for value in set(values)}  # most columns have few different ones
+            values = list(map(shown.__getitem__, values))
         return self._with_none(values, rows)
 
 

@@ -18,6 +18,7 @@ class Document:
     __fields__: ClassVar[Mapping[str, Field[Any]]]
     _stored: ClassVar[tuple[Field[Any], ...]]
     _names: ClassVar[tuple[str, ...]]
+    _blank: ClassVar[dict[str, None]]
 
     def __init_subclass__(cls) -> None:
         fields = {name: value for name, value in vars(cls).items() if isinstance(value, Field)}
@@ -30,12 +31,13 @@ class Document:
         cls.__fields__ = fields
         cls._stored = tuple(fields[name] for name in stored)
         cls._names = tuple(stored)
+        cls._blank = dict.fromkeys(stored)
 
     def __init__(self, **values: Any) -> None:
         for name in values:
             if name not in self._names:
                 raise TypeError(f"{type(self).__name__} has no field {name!r}{nearest(name, self._names)}")
-        self.__dict__.update(dict.fromkeys(self._names))
+        self.__dict__.update(self._blank)
         self.__dict__.update(values)
 
     def __repr__(self) -> str:
@@ -79,8 +81,10 @@ class Document:
     @classmethod
     def from_row(cls, row: tuple[Any, ...]) -> Self:
         """Return the object with these values, one for each stored field in order."""
+        values = cls._blank.copy()  # in one go as large as it has to be
+        values.update(zip(cls._names, row, strict=True))
         instance = cls.__new__(cls)
-        instance.__dict__ = dict(zip(cls._names, row, strict=True))
+        instance.__dict__ = values
         return instance
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from hashlib import sha256
 from struct import Struct
 from typing import Any, NamedTuple
 
@@ -58,6 +57,8 @@ class Header(NamedTuple):
     @property
     def digest(self) -> str:
         """SHA-256 of the header's bytes, as hex digits."""
+        from hashlib import sha256  # loads OpenSSL, for which a mere query does not wait
+
         return sha256(self.raw).hexdigest()
 
 

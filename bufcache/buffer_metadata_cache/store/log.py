@@ -20,7 +20,6 @@ swapped unnoticed. The last commit of a log that was rewritten says in which log
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,8 +31,6 @@ import orjson
 
 from bufcache.buffer_metadata_cache.store.files import Files, UnsyncedError
 from bufcache.errors import BufcacheError, CacheFormatError
-
-_logger = logging.getLogger(__name__)
 
 FORMAT = 1
 
@@ -349,7 +346,7 @@ class Log:
         with self._poisoning():
             if self._files.size(self.name) > self.position.end:
                 # Under the lock this is no commit in the making; readers do not take over what does not verify.
-                _logger.warning(
+                tell(
                     "%s: %s is cut at byte %d: what follows is no whole commit",
                     self._files,
                     self.name,
@@ -391,3 +388,10 @@ def encode(table: str, id: int, document: object) -> bytes:
         JSON cannot hold it.
     """
     return orjson.dumps([table, id] if document is None else [table, id, document], option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def tell(message: str, *arguments: object) -> None:
+    """Log a warning of this store."""
+    import logging  # seldom needed, and not quickly loaded
+
+    logging.getLogger("bufcache").warning(message, *arguments)

@@ -13,8 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import IO, Any, NamedTuple
-from zipfile import ZIP_STORED, ZipFile, ZipInfo
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -35,6 +34,9 @@ from bufcache.buffer_metadata_cache.parts import Content, Fields, LazyColumns, P
 from bufcache.buffer_metadata_cache.store.files import Files
 from bufcache.buffer_metadata_cache.store.log import Position
 from bufcache.buffer_metadata_cache.texts import Codes, Texts
+
+if TYPE_CHECKING:
+    from zipfile import ZipFile
 
 FOLDER = "columns"
 FORMAT = 1
@@ -98,6 +100,8 @@ def write(
     file: IO[bytes], salt: int, range: Range, contents: Mapping[str, Content], largest: Mapping[str, int]
 ) -> None:
     """Write a segment into a new file."""
+    from zipfile import ZIP_STORED, ZipFile
+
     with ZipFile(file, "w", ZIP_STORED) as archive:
         members = _Members(archive, file)
         tables = {table: _written(members, content) for table, content in contents.items()}
@@ -123,6 +127,8 @@ class _Members:
 
     def add(self, name: str, content: bytes, aligned_at: int = 0) -> int:
         """Add a member and return where in the file its bytes start."""
+        from zipfile import ZipInfo
+
         info = ZipInfo(name)
         before = self._file.tell() + _LOCAL_HEADER_SIZE + len(name) + 4 + aligned_at
         padding = -before % _ALIGNMENT

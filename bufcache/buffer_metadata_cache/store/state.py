@@ -5,7 +5,6 @@ Nothing here takes a lock: who changes something holds it.
 
 from __future__ import annotations
 
-import logging
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -20,12 +19,18 @@ from bufcache.buffer_metadata_cache.index import Index
 from bufcache.buffer_metadata_cache.parts import Change, Content, Fields, Ids, Place, Places, Values, merged, part_of
 from bufcache.buffer_metadata_cache.store import segments
 from bufcache.buffer_metadata_cache.store.files import UNFINISHED, Files
-from bufcache.buffer_metadata_cache.store.log import Commit, Log, Position, current_generation, encode, generations
+from bufcache.buffer_metadata_cache.store.log import (
+    Commit,
+    Log,
+    Position,
+    current_generation,
+    encode,
+    generations,
+    tell,
+)
 from bufcache.buffer_metadata_cache.store.log import name_of as log_name
 from bufcache.buffer_metadata_cache.store.segments import FOLDER, Range, Segment
 from bufcache.errors import CacheFormatError
-
-_logger = logging.getLogger(__name__)
 
 Schemas = Mapping[str, Fields]
 
@@ -230,7 +235,7 @@ class State:
         if not self._is_loaded:
             raise damage
         place = next(number for number, segment in enumerate(self.segments) if segment.name == damage.name)
-        _logger.warning("%s: %s; the log is read instead", self._files, damage)
+        tell("%s: %s; the log is read instead", self._files, damage)
         damaged = self.segments[place]
         mended = self._from_log(damaged.range)
         self.unusable[damage.name] = str(damage)
@@ -317,7 +322,7 @@ class State:
             self._merge()
             self._sweep()
         except OSError as error:
-            _logger.warning("%s: columns could not be written, so that opening takes longer: %s", self._files, error)
+            tell("%s: columns could not be written, so that opening takes longer: %s", self._files, error)
 
     def _join_unwritten(self) -> None:
         """Make one segment of those behind the last one that is written."""
@@ -348,13 +353,14 @@ class State:
         self._exchange(start, stop, segments.open_segment(self._files, name, self.log.salt, self._schemas))
 
     def _merge(self) -> None:
-        """Make one segment of those at the end that are of a size or smaller, where they are ten."""
-        for size in sorted({_magnitude(segment) for segment in self.segments}):
-            start = len(self.segments)
-            while start and _magnitude(self.segments[start - 1]) <= size:
+        """Make one segment of ten of a size at the end, and of the smaller ones between and behind them."""
+        sizes = [_magnitude(segment) for segment in self.segments]
+        for size in sorted(set(sizes)):
+            start = len(sizes)
+            while start and sizes[start - 1] <= size:
                 start -= 1
-            if len(self.segments) - start >= _MERGED:
-                self._write(start, len(self.segments), self._joined(start, len(self.segments)))
+            if sizes[start:].count(size) >= _MERGED:
+                self._write(start, len(sizes), self._joined(start, len(sizes)))
                 return self._merge()
         return None
 
@@ -383,7 +389,7 @@ class State:
         try:
             return self.compact()
         except OSError as error:
-            _logger.warning("%s: the log could not be rewritten without what is dead: %s", self._files, error)
+            tell("%s: the log could not be rewritten without what is dead: %s", self._files, error)
             return self
 
     def mended(self) -> State:
