@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import re
 from inspect import getdoc
@@ -111,7 +112,8 @@ def test_the_example_of_a_log(text, monkeypatch):
     place = InMemory()
     written = log.Log(place.files())
     assert list(written.read_on()) == []
-    written.append([line.encode() for line in shown.splitlines()[2:]])
+    lines = shown.splitlines()[2:]
+    written.append([line.encode() for line in lines], largest=max(json.loads(line)[1] for line in lines))
     assert place.read_log().decode() == shown
 
 

@@ -5,7 +5,7 @@ A log is JSON Lines. Its first line names the format; then each commit is a head
 .. code-block:: text
 
     {"bufcache":"documents","format":1,"generation":1,"salt":"9f86d081884c7d65","checksum":"d1d12d73"}
-    {"commit":1,"bytes":31,"largest":1,"previous":"d1d12d73","checksum":"8c78e642"}
+    {"commit":1,"bytes":31,"largest":1,"previous":"d1d12d73","checksum":"80306120"}
     ["buffer_metadata",1,{"id":1}]
 
 ``bytes`` is the size of the document lines, ``largest`` the largest id that any commit up to this one has.
