@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from stores import KeptMemory
 
-
 _SECTOR = 512
 """Bytes of which a disk writes all or none."""
 
