@@ -111,6 +111,7 @@ class Log:
         self.generation = generation
         self.name = name_of(generation)
         self._is_poisoned = False
+        self._is_synced = False  # what others did that leads to this log
         self.damage: list[str] = []
         self.position = self.beginning = Position(0, 0, 0, 0)
         """Up to where it was read, and where its first commit starts."""
@@ -300,7 +301,6 @@ class Log:
             The largest id in them.
         """
         self.prepare()
-        is_first = self.position.number == 0
         position = self.position._replace(largest=max(self.position.largest, largest))
         written: list[Commit] = []
         pieces: list[bytes] = []
@@ -311,10 +311,19 @@ class Log:
             position = commit.position
         with self._poisoning():
             self._files.append(self.name, b"".join(pieces))
-            if is_first:
-                self._files.sync_names()
+            self._sync()
         self.position = position
         return written
+
+    def _sync(self) -> None:
+        """Wait until it is on the disk what leads to this log: who wrote that may have been killed before it was."""
+        if self._is_synced:
+            return
+        for generation in generations(self._files.names()):
+            if generation < self.generation:
+                self._files.sync(name_of(generation))
+        self._files.sync_names()
+        self._is_synced = True
 
     def _formed(self, lines: Sequence[bytes], before: Position) -> tuple[bytes, Commit]:
         """Return the header line of a commit, and the commit."""
