@@ -9,7 +9,7 @@ from stores import COMPACT, FIRST, LIFE, KeptMemory, OnDisk, after, contents, do
 from bufcache.buffer_metadata_cache.store import log as store_log
 
 SHORT = [*FIRST, [note(1, number=2), note(2, number=2)], COMPACT, [note(3, number=3)]]
-FURTHER = [[note(4, number=4), note(5, number=5)], COMPACT, [note(6, number=6)]]
+FURTHER = [[note(4, number=4)], COMPACT, [note(5, number=5)]]
 
 
 class Recorded:
@@ -132,7 +132,7 @@ def test_every_crash(tmp_path, monkeypatch):
 
 def test_crashes_after_a_killed_process(tmp_path, monkeypatch):
     """A process is killed at any call, a second one goes on; a crash of the system loses nothing of either."""
-    limit(monkeypatch, flushed=2)
+    limit(monkeypatch, flushed=100)
     checked = set()
     for moment in range(10000):
         monkeypatch.setattr(store_log.os, "urandom", random.Random(1).randbytes)  # so that states are the same

@@ -314,6 +314,7 @@ class State:
     def flush(self) -> None:
         """Write the segments that are missing, and merge; where that fails it is only told: the log has everything."""
         try:
+            self._sweep_logs()
             self._settle()
             self._join_unwritten()
             for place, segment in enumerate(self.segments):
@@ -365,15 +366,40 @@ class State:
         return None
 
     def _sweep(self) -> None:
-        """Remove what nothing leads to: logs that were rewritten or not finished, segments that were merged."""
+        """Remove the segments that were merged, and what was left of segments in the making."""
         used = {segment.name for segment in self.segments}
         for name in self._files.names(FOLDER):
             is_ours = name.endswith(UNFINISHED) or segments.is_name(name)
             if is_ours and f"{FOLDER}/{name}" not in used:
                 self._files.remove(f"{FOLDER}/{name}")
+
+    def _sweep_logs(self) -> None:
+        """Remove the logs that were rewritten, as far as nobody has them open, and one that was not finished.
+
+        A log must not outlast the one in which it goes on: the oldest goes first, for good before the next one.
+        """
+        self._remove_unfinished()
+        older = [generation for generation in generations(self._files.names()) if generation < self.log.generation]
+        for generation in older:
+            if generation != older[0]:
+                self._files.sync_names()
+            self._files.remove(log_name(generation))
+            if generation in generations(self._files.names()):
+                return
+
+    def _remove_unfinished(self) -> None:
+        """Remove what was left of a log in the making: once the log before it is gone it would look like a finished one.
+
+        Raises
+        ------
+        OSError
+            It cannot be removed.
+        """
         for generation in generations(self._files.names()):
-            if generation != self.log.generation:
+            if generation > self.log.generation:
                 self._files.remove(log_name(generation))
+                if generation in generations(self._files.names()):
+                    raise OSError(errno.EBUSY, "a log that was not finished cannot be removed", log_name(generation))
 
     # -- compaction -------------------------------------------------------------------------------------------------
 
@@ -415,7 +441,9 @@ class State:
 
     def compact(self) -> State:
         """Write what holds into a new log, in which this one goes on; return its state."""
-        new = Log(self._files, 1 + max(generations(self._files.names()), default=0))
+        self.log.prepare()
+        self._remove_unfinished()  # for good when the new log is: its name is synced
+        new = Log(self._files, self.log.generation + 1)
         commits: list[list[bytes]] = []
         for table in list(self.tables):
             for lines in self._live_lines(table):
