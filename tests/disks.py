@@ -1,4 +1,4 @@
-"""A disk under the store's file module that records each system call, fails or stops at one, and knows what crashes leave.
+"""A disk under the store's file module: it records each system call, can fail at any, and knows what crashes leave.
 
 A crash of the system loses what was not synced, all of it or any part: bytes until their file is synced, names (made,
 renamed, removed) until their folder is. Writes may also be torn.
@@ -31,7 +31,7 @@ class Call(NamedTuple):
     other: str = ""
 
 
-class Note(NamedTuple):
+class Known(NamedTuple):
     """What the process knows at a point: how many commits it has begun, and how many have returned."""
 
     begun: int
@@ -258,14 +258,14 @@ def _torn(data, at):
         yield data[:sector] + bytes(len(data) - sector)
 
 
-def crash_states(calls, notes, *, first=0, most_torn=3):
-    """Give all states that a crash after `first` calls or more may leave: files, and the notes of that moment.
+def crash_states(calls, known, *, first=0, most_torn=3):
+    """Give all states that a crash after `first` calls or more may leave: files, and what was known at that moment.
 
     Of what is not certain all, nothing, all but one, one alone and a few at random are kept, and the last writes torn.
 
     Parameters
     ----------
-    notes
+    known
         What the process knew, by the number of calls that it had made.
     most_torn
         How many writes, the last ones, are torn.
@@ -276,12 +276,12 @@ def crash_states(calls, notes, *, first=0, most_torn=3):
         done = [number for number in steps if number < moment]
         certain = [number for number in done if steps[number].certain <= moment]
         others = [number for number in done if steps[number].certain > moment]
-        note = notes[max(number for number in notes if number <= moment)]
+        moment_known = known[max(number for number in known if number <= moment)]
         choices = [[], others, *([number] for number in others)]
         choices += [[other for other in others if other != number] for number in others]
         choices.append([number for number in others if generator.random() < 0.5])
         for choice in choices:
-            yield _image(steps, sorted(certain + choice)), note
+            yield _image(steps, sorted(certain + choice)), moment_known
         for number in [number for number in others if steps[number].call.kind == "write"][-most_torn:]:
             for data in _torn(steps[number].call.data, steps[number].call.at):
-                yield _image(steps, done, (number, data)), note
+                yield _image(steps, done, (number, data)), moment_known

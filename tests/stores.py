@@ -122,17 +122,14 @@ def insert(database, document, table=NOTES):
 
 
 def commit_batch(database, documents):
-    """Commit new notes with their columns at hand, as a synchronisation does."""
-    with database.writing():
-        first = database.next_id(NOTES)
-        ids = np.arange(first, first + len(documents))
-        whole = [{**document, "id": id} for id, document in enumerate(documents, first)]
-        values = {
-            name: encoded(field.kind, [field.of(document) for document in whole])
-            for name, field in Note.__fields__.items()
-        }
-        lines = [encode(NOTES, document["id"], document) for document in whole]
-        database.commit_batch(NOTES, ids, lines, values)
+    """Commit notes by id with their columns at hand, as a synchronisation does."""
+    whole = {id: {**documents[id], "id": id} for id in sorted(documents)}
+    values = {
+        name: encoded(field.kind, [field.of(document) for document in whole.values()])
+        for name, field in Note.__fields__.items()
+    }
+    lines = [encode(NOTES, id, document) for id, document in whole.items()]
+    database.commit_batch(NOTES, np.array(list(whole)), lines, values)
 
 
 # -- a life of a store ------------------------------------------------------------------------------------------------
@@ -143,8 +140,8 @@ def limit(patch, *, flushed=2, merged=10):
     patch.setattr(store_database, "FLUSH_SIZE", flushed)
     patch.setattr(store_state, "FLUSH_SIZE", flushed)
     patch.setattr(store_state, "_MERGED", merged)
-    patch.setattr(store_state, "_COMMITTED", 3)
-    patch.setattr(store_state, "_COMPACTED", 2)
+    for name, value in (("_COMMITTED", 3), ("_COMPACTED", 2), ("_LARGEST_TAIL", 5), ("_WORTH_COMPACTING", 600)):
+        patch.setattr(store_state, name, value)
 
 
 def note(id, **values):
@@ -157,40 +154,39 @@ FIRST = [[note(1, number=1, text="one"), Edit(OTHER, 1, {"a": [1, {"b": None}]})
 LIFE = [
     *FIRST,
     [note(2, number=2)],
-    [{"number": 3, "text": "drei"}, {"number": 4}],  # of documents alone: a batch
-    [Edit(OWN, 1, {"weight": 0.5, "label": "é"}), note(1, number=-1, text="\0 one again")],
+    {3: {"number": 3, "text": "drei"}, 4: {"number": 4}},
+    [Edit(OWN, 1, {"weight": 0.5, "label": "é"}), note(1, number=-1, text="\0d800")],
     [Edit(NOTES, 2, None), Edit(OTHER, 1, None)],
-    [{"number": 5, "text": "five"}],
+    {3: {"text": "three"}, 5: {"number": 5, "text": "five"}},
     [Edit(OWN, 1, {"weight": 2.0}), Edit(OWN, 2, {"label": "two"})],
     *([note(id, number=2**62 + id), note(id - 5, text=f"text {id}")] for id in range(6, 10)),
     [Edit(OWN, 1, None), Edit(OTHER, 2, {"a": 2})],
     COMPACT,
     [note(10, number=10)],
-    [{"number": 11}, {"number": 12, "text": "zwölf"}],
-    [Edit(NOTES, 11, None), Edit(OWN, 3, {"weight": -1e300})],
+    {11: {"number": 11}, 12: {"number": 12, "text": "x" * 600}},
+    [Edit(NOTES, 12, None), Edit(OWN, 3, {"weight": -1e300})],  # after which the log is rewritten unasked
+    [note(13)],
 ]
-"""Commits, each a list of edits or of documents, and compactions."""
+"""Commits, each a list of edits or a batch of notes by id, and compactions."""
 
 
 def do(database, step):
     """Do a step of a life."""
     if step == COMPACT:
         database.compact()
-    elif isinstance(step[0], Edit):
-        database.commit(step)
-    else:
+    elif isinstance(step, dict):
         commit_batch(database, step)
+    else:
+        database.commit(step)
 
 
 def after(tables, step):
     """Return the documents of each table after a step."""
     if step == COMPACT:
         return tables
-    if not isinstance(step[0], Edit):
-        first = max(tables.get(NOTES, {0: None})) + 1
-        step = [note(id, **document) for id, document in enumerate(step, first)]
+    edits = [note(id, **document) for id, document in step.items()] if isinstance(step, dict) else step
     changed = {name: dict(documents) for name, documents in tables.items()}
-    for table, id, document in step:
+    for table, id, document in edits:
         changed.setdefault(table, {}).pop(id, None)
         if document is not None:
             changed[table][id] = document if table == OTHER else {**document, "id": id}

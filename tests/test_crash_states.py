@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from disks import Disk, Note, Stopped, crash_states
+from disks import Disk, Known, Stopped, crash_states
 from stores import COMPACT, FIRST, LIFE, KeptMemory, OnDisk, after, contents, do, insert, limit, note, open_database
 
 from bufcache.buffer_metadata_cache.store import log as store_log
@@ -18,7 +18,7 @@ class Recorded:
     def __init__(self, path, before=lambda kind, name: None):
         self.place = OnDisk(path)
         self.disk = Disk(path, before)
-        self.notes = {0: Note(0, 0)}
+        self.known = {0: Known(0, 0)}
         self.expected = [{}]
         self.acknowledged = 0
 
@@ -78,15 +78,15 @@ class Recorded:
         self.know()
 
     def know(self):
-        self.notes[len(self.disk.calls)] = Note(len(self.expected) - 1, self.acknowledged)
+        self.known[len(self.disk.calls)] = Known(len(self.expected) - 1, self.acknowledged)
 
     def states(self, **options):
         """Return the different states of crashes, and for each the fewest and the most commits that it must have."""
         found = {}
-        for files, note in crash_states(self.disk.calls, self.notes, **options):
+        for files, known in crash_states(self.disk.calls, self.known, **options):
             key = tuple(sorted(files.items()))
             least, most = found.get(key, (0, len(self.expected)))
-            found[key] = max(least, note.acknowledged), min(most, note.begun)
+            found[key] = max(least, known.acknowledged), min(most, known.begun)
         return [(dict(key), *limits) for key, limits in found.items()]
 
 
@@ -125,6 +125,8 @@ def test_every_crash(tmp_path, monkeypatch):
     store = Recorded(tmp_path / "store")
     store.live(LIFE)
     states = store.states()
+    kinds = {(call.kind, call.name.split("-")[0]) for call in store.disk.calls}
+    assert {("remove", "documents"), ("remove", "columns/1"), ("rename", "columns/3")} <= kinds
     assert len(states) > 2000
     for number, (files, least, most) in enumerate(states):
         assert_sound(files, store.expected[least : most + 1], compacts=number % 5 == 0)

@@ -5,6 +5,7 @@ Nothing here takes a lock: who changes something holds it.
 
 from __future__ import annotations
 
+import errno
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -388,7 +389,7 @@ class State:
                 return
 
     def _remove_unfinished(self) -> None:
-        """Remove what was left of a log in the making: once the log before it is gone it would look like a finished one.
+        """Remove what was left of a log in the making: once the one before it is gone it would be taken for whole.
 
         Raises
         ------
