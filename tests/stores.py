@@ -140,7 +140,7 @@ def limit(patch, *, flushed=2, merged=10):
     patch.setattr(store_database, "FLUSH_SIZE", flushed)
     patch.setattr(store_state, "FLUSH_SIZE", flushed)
     patch.setattr(store_state, "_MERGED", merged)
-    for name, value in (("_COMMITTED", 3), ("_COMPACTED", 2), ("_LARGEST_TAIL", 5), ("_WORTH_COMPACTING", 600)):
+    for name, value in (("_COMMITTED", 3), ("_COMPACTED", 2), ("_LARGEST_TAIL", 5), ("_WORTH_COMPACTING", 1000)):
         patch.setattr(store_state, name, value)
 
 
@@ -163,7 +163,7 @@ LIFE = [
     [Edit(OWN, 1, None), Edit(OTHER, 2, {"a": 2})],
     COMPACT,
     [note(10, number=10)],
-    {11: {"number": 11}, 12: {"number": 12, "text": "x" * 600}},
+    {11: {"number": 11}, 12: {"number": 12, "text": "x" * 1000}},
     [Edit(NOTES, 12, None), Edit(OWN, 3, {"weight": -1e300})],  # after which the log is rewritten unasked
     [note(13)],
 ]

@@ -98,17 +98,18 @@ class Left(KeptMemory):
         self._files = {name: bytearray(content) for name, content in files.items()}
 
 
-def assert_sound(files, expected, *, compacts=False):
+def assert_sound(files, expected, *, is_checked=True, is_compacted=False):
     """Open what a crash left: it is one of those expected, nothing is lost, and another commit holds."""
     left = Left(files)
     database = open_database(left)
     found = contents(database)
     assert found in expected
-    assert [problem for problem in database.problems() if not is_of_a_crash(problem)] == []
+    if is_checked:
+        assert [problem for problem in database.problems() if not is_of_a_crash(problem)] == []
     id = insert(database, {"number": 7})
     further = after(found, [note(id, number=7)])
     assert contents(database) == contents(open_database(left)) == further
-    if compacts:
+    if is_compacted:
         database.compact()
         again = open_database(left)
         assert contents(again) == further
@@ -129,7 +130,7 @@ def test_every_crash(tmp_path, monkeypatch):
     assert {("remove", "documents"), ("remove", "columns/1"), ("rename", "columns/3")} <= kinds
     assert len(states) > 2000
     for number, (files, least, most) in enumerate(states):
-        assert_sound(files, store.expected[least : most + 1], compacts=number % 5 == 0)
+        assert_sound(files, store.expected[least : most + 1], is_checked=number % 2 == 0, is_compacted=number % 10 == 0)
 
 
 def test_crashes_after_a_killed_process(tmp_path, monkeypatch):
