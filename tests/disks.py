@@ -71,28 +71,39 @@ class Disk:
             self.calls.append(call)
 
     def open_to_write(self, path, mode, buffering=-1):
-        return io.BufferedWriter(_Written(self, path, mode), buffering if buffering > 0 else 1 << 13)
+        return _Written(self, path)
 
 
-class _Written(io.FileIO):
-    """A file that is written from its beginning to its end, and is recorded when that is done."""
+class _Written(io.BytesIO):
+    """A file that is written to the disk when it is closed, and may fail before."""
 
-    def __init__(self, disk, path, mode):
-        self._disk, self._is_open = disk, True
-        disk.before("open", disk.name(path))
-        super().__init__(path, mode.replace("b", ""))
-        disk.note(Call("create", disk.name(path)))
+    def __init__(self, disk, path):
+        super().__init__()
+        self._disk, self._path, self._name, self._is_begun = disk, path, disk.name(path), False
+        disk.before("open", self._name)
+        with open(path, "wb"):
+            disk.note(Call("create", self._name))
 
     def write(self, data):
-        self._disk.before("write", self._disk.name(self.name))
+        if not self._is_begun:
+            self._is_begun = True
+            self._disk.before("write", self._name)
         return super().write(data)
 
     def close(self):
-        if self._is_open:
-            self._is_open = False
-            with open(self.name, "rb") as file:
-                self._disk.note(Call("write", self._disk.name(self.name), file.read()))
+        if self.closed:
+            return
+        content = self.getvalue()
         super().close()
+        try:
+            self._disk.before("write", self._name)
+        except (OSError, Stopped) as error:
+            content = content[: getattr(error, "written", 0)]
+            raise
+        finally:
+            with open(self._path, "wb") as file:
+                file.write(content)
+            self._disk.note(Call("write", self._name, content))
 
 
 class _Os:

@@ -341,9 +341,11 @@ class Log:
         return header, Commit(before.end, first, payload, position, is_chained=True)
 
     def append_continuation(self, following: Log) -> None:
-        """Write that the log goes on in another one: the last commit of this one."""
+        """Write that the log goes on in another one: the last commit of this one, which is still to be read."""
         line = b'{"continued":%d,"checksum":"%08x"}' % (following.generation, following.salt)
+        before = self.position
         self.append([line])
+        self.position = before
 
     def prepare(self) -> None:
         """Cut off what was left unfinished, here or by a writer before, and begin the log where there is none."""
@@ -353,7 +355,8 @@ class Log:
                 "it kept"
             )
         with self._poisoning():
-            if self._files.size(self.name) > self.position.end:
+            if (size := self._files.size(self.name)) > self.position.end:
+                self._require_torn(size)
                 # Under the lock this is no commit in the making; readers do not take over what does not verify.
                 tell(
                     "%s: %s is cut at byte %d: what follows is no whole commit",
@@ -366,6 +369,15 @@ class Log:
                 line, checksum = _first_line(self.generation, os.urandom(8))
                 self._files.append(self.name, line)
                 self._start(len(line), checksum)
+
+    def _require_torn(self, size: int) -> None:
+        """Raise where what follows is a commit after all: its writer was told of an error, and readers may have it."""
+        following = self.commit_at(self.position.end, size) if self.position.end else None
+        if following is not None and following.is_chained:
+            raise BufcacheError(
+                f"{self._files}: a commit that failed stands in {self.name} all the same, and has not been read yet; "
+                "end this change and begin it anew"
+            )
 
     @contextmanager
     def _poisoning(self) -> Iterator[None]:
