@@ -135,12 +135,17 @@ def commit_batch(database, documents):
 # -- a life of a store ------------------------------------------------------------------------------------------------
 
 
-def limit(patch, *, flushed=2, merged=10):
+def limit(patch, *, flushed=2, merged=10, worth_compacting=1000):
     """Make the store write and merge segments of a few documents, and rewrite its log in small commits."""
     patch.setattr(store_database, "FLUSH_SIZE", flushed)
     patch.setattr(store_state, "FLUSH_SIZE", flushed)
     patch.setattr(store_state, "_MERGED", merged)
-    for name, value in (("_COMMITTED", 3), ("_COMPACTED", 2), ("_LARGEST_TAIL", 5), ("_WORTH_COMPACTING", 1000)):
+    for name, value in (
+        ("_COMMITTED", 3),
+        ("_COMPACTED", 2),
+        ("_LARGEST_TAIL", 5),
+        ("_WORTH_COMPACTING", worth_compacting),
+    ):
         patch.setattr(store_state, name, value)
 
 
