@@ -117,13 +117,13 @@ class Store(RuleBasedStateMachine):
     def crash(self, edits, share):
         """Die in the middle of a commit, and leave a part of it."""
         path = self.current_log()
-        before = path.read_bytes()
         with pytest.MonkeyPatch.context() as patch:
             for name in ("_flush_where_due", "_compact_where_due"):
                 patch.setattr(Database, name, lambda self: None)
             self.writer.commit(edits)
         whole = path.read_bytes()
-        path.write_bytes(whole[: len(before) + int(share * (len(whole) - len(before)))])
+        start = whole.rindex(b'{"commit"')
+        path.write_bytes(whole[: start + int(share * (len(whole) - start))])
         self.die()
         self.open()
 
