@@ -71,6 +71,7 @@ class Disk:
             self.calls.append(call)
 
     def open_to_write(self, path, mode, buffering=-1):
+        self.before("open", self.name(path))
         return _Written(self, path)
 
 
@@ -80,7 +81,6 @@ class _Written(io.BytesIO):
     def __init__(self, disk, path):
         super().__init__()
         self._disk, self._path, self._name, self._is_begun = disk, path, disk.name(path), False
-        disk.before("open", self._name)
         with open(path, "wb"):
             disk.note(Call("create", self._name))
 
@@ -269,7 +269,7 @@ def _torn(data, at):
         yield data[:sector] + bytes(len(data) - sector)
 
 
-def crash_states(calls, known, *, first=0, most_torn=3):
+def crash_states(calls, known, *, first=0, most_torn=2):
     """Give all states that a crash after `first` calls or more may leave: files, and what was known at that moment.
 
     Of what is not certain all, nothing, all but one, one alone and a few at random are kept, and the last writes torn.

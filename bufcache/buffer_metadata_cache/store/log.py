@@ -128,18 +128,10 @@ def remove_older(files: Files, generation: int) -> None:
 
 
 def remove_unfinished(files: Files, generation: int) -> None:
-    """Remove what was left of a log in the making: once the one before it is gone it would be taken for whole.
-
-    Raises
-    ------
-    OSError
-        It cannot be removed.
-    """
+    """Remove what was left of a log in the making; the next one of its name is written over it otherwise."""
     for each in generations(files.names()):
         if each > generation:
             files.remove(name_of(each))
-            if each in generations(files.names()):
-                raise OSError(errno.EBUSY, "a log that was not finished cannot be removed", name_of(each))
 
 
 class Log:

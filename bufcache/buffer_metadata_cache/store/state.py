@@ -461,7 +461,7 @@ class State:
     def compact(self) -> State:
         """Write what holds into a new log, in which this one goes on; return its state."""
         self.log.prepare()
-        remove_unfinished(self._files, self.log.generation)  # for good when the new log is: its name is synced
+        # Of the same name as one that was not finished: two of them could not be told apart once this log is removed.
         new = Log(self._files, self.log.generation + 1)
         try:
             self._write_live(new)
