@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bufcache.buffer_parser.geometry import Blocks
 from bufcache.buffer_parser.layout import FLOAT_SAMPLES
-from bufcache.buffer_parser.logarithm import PIECE, Conversion, fastest
+from bufcache.buffer_parser.logarithm import PIECE, Conversion
 from bufcache.errors import TruncatedFileError, UnsupportedFormatError
 
 _WINDOW = 1 << 20
@@ -83,7 +83,7 @@ def read_steps(
     if rows.step < 0:
         return read_steps(file, samples, rows[::-1], bands, conversion)[::-1]
     found = np.empty((len(rows), len(bands)), samples.dtype if conversion is None else np.float64)
-    convert = np.copyto if conversion is None else fastest(conversion, samples.dtype, found.size)
+    convert = conversion or np.copyto
     for position, count in _pieces(samples, rows, len(bands)):
         first, last = rows[position], rows[position + count - 1] + 1
         convert(found[position : position + count], _read_bands(file, samples, first, last, bands)[:: rows.step])
@@ -122,12 +122,11 @@ def _read_whole(
         return found
     result = np.empty((last - first, bands))
     flat, count = result.reshape(-1), result.size
-    convert = fastest(conversion, samples.dtype, count)
     piece = np.empty(min(PIECE, count), samples.dtype)
     for position in range(0, count, PIECE):
         part = piece[: count - position]
         _read_into(file, blocks, start + position * width, part)
-        convert(flat[position : position + PIECE], part)
+        conversion(flat[position : position + PIECE], part)
     return result
 
 
