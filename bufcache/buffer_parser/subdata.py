@@ -7,12 +7,12 @@ spectrum, or several spectra. docs/file-format.md tells what stands in an entry.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from operator import index
 from typing import NamedTuple, SupportsIndex, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bufcache.arguments import integer
 from bufcache.buffer_parser.geometry import Blocks
 from bufcache.buffer_parser.layout import SUB_DATA_END
 from bufcache.errors import InvalidArgumentError, InvalidFileError
@@ -118,7 +118,8 @@ def io_ports(value: int, byte: SupportsIndex | None, bit: SupportsIndex | None) 
     InvalidArgumentError
         byte is none of 1, 2, 4; bit is not in 1 to 8, or there is no byte that it is in.
     """
-    byte, bit = _integer("byte", byte), _integer("bit", bit)
+    byte = None if byte is None else integer("byte", byte)
+    bit = None if bit is None else integer("bit", bit)
     if byte not in (None, 1, 2, 4):
         raise InvalidArgumentError(f"byte is {byte!r}; expected None, 1, 2 or 4")
     if bit is not None and byte is None:
@@ -130,13 +131,6 @@ def io_ports(value: int, byte: SupportsIndex | None, bit: SupportsIndex | None) 
         return ports
     ports = ports >> 8 * (byte.bit_length() - 1) & 0xFF
     return ports if bit is None else bool(ports >> bit - 1 & 1)
-
-
-def _integer(what: str, number: SupportsIndex | None) -> int | None:
-    try:
-        return None if number is None else index(number)
-    except TypeError:
-        raise InvalidArgumentError(f"{what} is {number!r}; expected None or an integer") from None
 
 
 # -- which entry describes what -----------------------------------------------------------------------------------
