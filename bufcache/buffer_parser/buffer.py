@@ -173,8 +173,8 @@ class Buffer(BlockHeaders):
 
         def read(file: FileIO) -> NDArray[Any]:
             samples = self._samples
-            rows = self._row_range(specFrom, specTo) if time is None else self._times.between("time", time)
-            bands = range(samples.bands) if frequency is None else self._bands_between(frequency)
+            rows = _rows(samples, specFrom, specTo) if time is None else self._times.between("time", time)
+            bands = samples.all_bands if frequency is None else self._bands_between(frequency)
             found = read_steps(file, samples, rows, bands, self._conversion(conversion))
             return found if len(samples.shape) > 1 else found.reshape(-1)
 
@@ -260,17 +260,8 @@ class Buffer(BlockHeaders):
         flags = self._need("the sample type", "p__flags") if width == 4 else 0
         dtype = self._named(sample_dtype, width, flags)
         if self.datamode == layout.DATAMODE.DATAMODE_SIGNAL:
-            return Samples(blocks, dtype, spectra * bands, 1, bands, (spectra * bands,))
-        return Samples(blocks, dtype, spectra, bands, 1, (spectra, bands))
-
-    def _row_range(self, first: SupportsIndex | None, last: SupportsIndex | None) -> range:
-        each = self._samples.rows_per_spectrum
-        count = self._samples.rows // each
-        start = 0 if first is None else integer("specFrom", first)
-        stop = count if last is None else integer("specTo", last)
-        if not 0 <= start <= stop <= count:
-            raise InvalidArgumentError(f"spectra {start} to {stop}; the file holds 0 to {count}")
-        return range(start * each, stop * each)
+            return Samples(blocks, dtype, spectra * bands, 1, bands, (spectra * bands,), range(1))
+        return Samples(blocks, dtype, spectra, bands, 1, (spectra, bands), range(bands))
 
     def _bands_between(self, limits: Limits) -> range:
         if len(self._samples.shape) == 1:
@@ -290,6 +281,17 @@ class Buffer(BlockHeaders):
         if name is None or (name == "delog") != ((shift := self.fft_log_shift) != 0):
             return None
         return logarithm.conversion(name, shift, self.bit_resolution)
+
+
+def _rows(samples: Samples, first: SupportsIndex | None, last: SupportsIndex | None) -> range:
+    """Return the rows of the spectra from `first` up to, without, `last`."""
+    each = samples.rows_per_spectrum
+    count = samples.rows // each
+    start = 0 if first is None else integer("specFrom", first)
+    stop = count if last is None else integer("specTo", last)
+    if not 0 <= start <= stop <= count:
+        raise InvalidArgumentError(f"spectra {start} to {stop}; the file holds 0 to {count}")
+    return range(start * each, stop * each)
 
 
 def _read_header(file: FileIO, file_size: int) -> bytes:
