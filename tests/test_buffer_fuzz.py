@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scenarios import ramp, sub_data
-from strategies import buffer_files, sub_data_files
+from strategies import buffer_files, combined_scenarios, sub_data_files
 
 from bufcache.buffer_parser import Buffer
 from bufcache.buffer_parser.header import SubDataPlace
@@ -114,7 +114,7 @@ def test_random_values_of_known_keys(path, entries, size):
     ask_about(path, header.ljust(size, b"\0") + bytes(range(256)) * 4)
 
 
-@given(file=buffer_files(), data=st.data())
+@given(file=buffer_files() | combined_scenarios(), data=st.data())
 def test_damaged_random_files(path, file, data):
     """A random valid file of which any bytes were overwritten raises only our errors."""
     content = bytearray(file.write(path).read_bytes())
