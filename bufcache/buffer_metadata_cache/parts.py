@@ -242,6 +242,14 @@ def _column(kind: Kind, values: Values) -> StoredColumn:
     return TextColumn(kind, Held(values.array), is_known, HeldTexts(values.texts))
 
 
+def of_rows(values: Values, rows: Rows) -> Values:
+    """Return some rows of a column, with no more texts than they name."""
+    is_known = None if values.is_known is None else values.is_known[rows]
+    if values.texts is None:
+        return Values(values.array[rows], is_known)
+    return Values(*_used(values.array[rows], list(values.texts), is_known))
+
+
 def encoded(kind: Kind, values: Sequence[Any]) -> Values:
     """Return what a column holds of values as they stand in documents, None where there is none."""
     is_known: Mask | None = np.fromiter((value is not None for value in values), np.bool_, len(values))
