@@ -1,7 +1,7 @@
 """Reading by the batch: the same documents and columns as reading one file after the other."""
 
 import os
-import stat
+from itertools import repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,8 +15,9 @@ from scenarios import SCENARIOS
 from strategies import buffer_files, combined_scenarios
 
 from bufcache import Buffer, BufferMetadata, BufferMetadataCache
-from bufcache.buffer_metadata_cache import batches
-from bufcache.buffer_metadata_cache.batches import File, read_batch
+from bufcache.buffer_metadata_cache import batches, reading, scan
+from bufcache.buffer_metadata_cache.batches import read_batch
+from bufcache.buffer_metadata_cache.reading import Task
 
 FIELDS = BufferMetadata.stored_fields()
 
@@ -26,7 +27,9 @@ class OtherBuffer(Buffer):
 
 
 def files_of(folder):
-    return [File(str(folder), name) for name in sorted(os.listdir(folder))]
+    found = [os.stat(os.path.join(folder, name)) for name in sorted(os.listdir(folder))]
+    fingerprints = [(each.st_size, each.st_mtime_ns) for each in found]
+    return list(map(Task, repeat(str(folder)), sorted(os.listdir(folder)), fingerprints))
 
 
 def as_read(batch):
@@ -115,21 +118,32 @@ def test_what_takes_the_place_of_a_file_is_not_waited_for(tmp_path):
     assert (len(batch.files), batch.skipped) == (0, {0})
 
 
-def test_a_file_that_changes_while_it_is_read_has_no_time(tmp_path, monkeypatch):
-    """Its document has no modification time, so that the next synchronisation reads it again."""
-    path = write_sample(tmp_path)
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_file_that_changes_while_it_is_read(tmp_path, monkeypatch, goes_on):
+    """Its fingerprint is that of what was read; where it goes on changing it has no time, so that it is read again."""
+    path, read = write_sample(tmp_path), os.read
+    last = 0
 
-    def fstat(descriptor):
-        found = os.stat(descriptor)
-        os.utime(path, ns=(0, found.st_mtime_ns + 1))
-        return found
+    def change():
+        nonlocal last
+        last += 10**9
+        os.utime(path, ns=(0, last))
 
-    monkeypatch.setattr(batches.os, "fstat", fstat)
+    def read_beside_a_writer(descriptor, length):
+        change()
+        return read(descriptor, length)
+
+    def fingerprint(path):
+        if goes_on:
+            change()
+        return scan.fingerprint(path)
+
+    monkeypatch.setattr(os, "read", read_beside_a_writer)
+    monkeypatch.setattr(reading, "fingerprint", fingerprint)
     batch = read_batch(files_of(tmp_path), Buffer)
-    assert stat.S_ISREG(os.stat(path).st_mode)
-    assert known(batch.values["mtime_ns"]) == [False]
-    assert batch.values["file_size"].array.tolist() == [os.path.getsize(path)]
-    assert "mtime_ns" not in orjson.loads(batch.documents[0])
+    [document] = map(orjson.loads, batch.documents)
+    assert document["file_size"] == os.path.getsize(path)
+    assert document.get("mtime_ns") == (None if goes_on else last)
 
 
 @pytest.mark.parametrize(("ahead", "is_racy"), [(-2.5, False), (-1.5, True), (3600, True), (2 * 86400, False)])

@@ -11,6 +11,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,12 +19,12 @@ import orjson
 from numpy.typing import NDArray
 
 from bufcache.buffer_metadata_cache import paths
-from bufcache.buffer_metadata_cache.kinds import Boolean, Float, Integer, Number
+from bufcache.buffer_metadata_cache.kinds import Boolean, Float, Integer, Number, PathText
 from bufcache.buffer_metadata_cache.metadata import BufferMetadata
-from bufcache.buffer_metadata_cache.parts import Values
+from bufcache.buffer_metadata_cache.parts import Values, encoded
 from bufcache.buffer_metadata_cache.query import Field
-from bufcache.buffer_metadata_cache.reading import read
-from bufcache.buffer_metadata_cache.texts import coded
+from bufcache.buffer_metadata_cache.reading import Task, read
+from bufcache.buffer_metadata_cache.scan import Fingerprint
 from bufcache.buffer_parser import Buffer
 from bufcache.buffer_parser.batch import Decoder
 
@@ -42,13 +43,6 @@ _DELIBERATE = 24 * 3600 * 10**9
 count as coarsely as that; a time that lies a day ahead was set on purpose."""
 
 
-class File(NamedTuple):
-    """A file to read."""
-
-    folder: str
-    name: str
-
-
 class Batch(NamedTuple):
     """What files said, by their numbers in the batch."""
 
@@ -64,17 +58,8 @@ class Batch(NamedTuple):
     """Those that are no buffer files."""
 
 
-class _Start(NamedTuple):
-    """The first bytes of a file, and its fingerprint; no time where it changed while it was read."""
-
-    number: int
-    content: bytes
-    size: int
-    mtime_ns: int | None
-
-
 def read_batch(
-    files: Sequence[File], buffer_class: type[Any], clock: int = 0, on_read: Callable[[], object] = lambda: None
+    files: Sequence[Task], buffer_class: type[Any], clock: int = 0, on_read: Callable[[], object] = lambda: None
 ) -> Batch:
     """Read files and return what they say.
 
@@ -95,7 +80,7 @@ def read_batch(
     errors: dict[int, str] = {}
     skipped: set[int] = set()
     for number in _read_starts(files, columns, on_read) if is_ours else range(len(files)):
-        reading = read(paths.join(*files[number]), buffer_class)
+        reading = read(files[number].path, buffer_class)
         if reading.error is not None:
             errors[number] = reading.error
         if reading.is_skipped:
@@ -107,39 +92,35 @@ def read_batch(
     return columns.batch(began, errors, skipped)
 
 
-def _read_starts(files: Sequence[File], columns: _Columns, on_read: Callable[[], object]) -> Iterable[int]:
+def _read_starts(files: Sequence[Task], columns: _Columns, on_read: Callable[[], object]) -> Iterable[int]:
     """Read and decode headers; return the numbers of the files that are to be read one at a time."""
-    starts, others = [], []
-    for number, file in enumerate(files):
-        start = _read_start(number, paths.join(*file))
+    numbers, starts, others = [], [], []
+    start_of = cache(paths.start)
+    for number, (folder, name, fingerprint, _, _) in enumerate(files):
+        start = _read_start(start_of(folder) + name, fingerprint)
         if start is None:
             others.append(number)
         else:
+            numbers.append(number)
             starts.append(start)
         on_read()
-    if starts:
-        others += columns.add_headers(files, starts)
-    return others
+    return others + columns.add_headers(files, numbers, starts) if numbers else others
 
 
-def _read_start(number: int, path: str) -> _Start | None:
-    """Read the header of a file; None where that is not possible."""
+def _read_start(path: str, fingerprint: Fingerprint) -> bytes | None:
+    """Read the first bytes of a file; None where that is not possible, or it is not what was listed."""
     try:
         descriptor = os.open(path, _FLAGS)
     except (OSError, ValueError):
         return None
     try:
-        before = os.fstat(descriptor)
-        if not stat.S_ISREG(before.st_mode):
-            return None
-        content = os.read(descriptor, _READ)
-        after = os.fstat(descriptor)
+        start = os.read(descriptor, _READ)
+        found = os.fstat(descriptor)  # only now: so it has not changed since it was listed
     except OSError:
         return None
     finally:
         os.close(descriptor)
-    is_steady = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
-    return _Start(number, content, before.st_size, before.st_mtime_ns if is_steady else None)
+    return start if (found.st_size, found.st_mtime_ns) == fingerprint and stat.S_ISREG(found.st_mode) else None
 
 
 class _Columns:
@@ -158,25 +139,23 @@ class _Columns:
         """Add the document of a file that was read by itself."""
         self._documents[number] = document
 
-    def add_headers(self, files: Sequence[File], starts: Sequence[_Start]) -> list[int]:
+    def add_headers(self, files: Sequence[Task], numbers: list[int], starts: Sequence[bytes]) -> list[int]:
         """Decode headers, and return the numbers of the files whose header is left over."""
         if not hasattr(self._decoders, "decoder"):
             self._decoders.decoder = Decoder()
-        numbers, contents, sizes, times = zip(*starts, strict=True)
-        decoded = self._decoders.decoder.decode(contents, sizes)
-        rows = np.ones(len(starts), np.bool_)
-        rows[decoded.left_over] = False
-        kept = np.flatnonzero(rows)
+        decoded = self._decoders.decoder.decode(starts, [files[number].fingerprint[0] for number in numbers])
+        is_decoded = np.ones(len(starts), np.bool_)
+        is_decoded[decoded.left_over] = False
+        kept = np.flatnonzero(is_decoded)
         self._decoded = np.array(numbers, np.intp)[kept]
-        for name, (values, known) in decoded.numbers.items():
-            self._numbers[name] = (values[kept], known[kept])
-        everywhere = np.ones(len(kept), np.bool_)
-        self._numbers["file_size"] = (np.array(sizes, np.int64)[kept], everywhere)
-        is_timed = np.array([moment is not None for moment in times], np.bool_)[kept]
-        self._numbers["mtime_ns"] = (np.array([moment or 0 for moment in times], np.int64)[kept], is_timed)
-        for name, texts in decoded.texts.items():
-            self._texts[name] = texts if rows.all() else [texts[row] for row in kept.tolist()]
         own = [files[number] for number in self._decoded.tolist()]
+        everywhere = np.ones(len(kept), np.bool_)
+        self._numbers = {name: (column.values[kept], column.known[kept]) for name, column in decoded.numbers.items()}
+        for place, name in enumerate(("file_size", "mtime_ns")):
+            fingerprints = np.fromiter((file.fingerprint[place] for file in own), np.int64, len(own))
+            self._numbers[name] = (fingerprints, everywhere)
+        for name, texts in decoded.texts.items():
+            self._texts[name] = texts if len(kept) == len(texts) else [texts[row] for row in kept.tolist()]
         self._texts["directory_path"] = [file.folder for file in own]
         self._texts["filename"] = [file.name for file in own]
         return [numbers[row] for row in decoded.left_over.tolist()]
@@ -195,8 +174,8 @@ class _Columns:
 
     def _add_racy(self, began: int) -> None:
         if len(self._decoded):
-            moments, is_timed = self._numbers["mtime_ns"]
-            is_racy = is_timed & (moments > began - _FRESH) & (moments < began + _DELIBERATE)
+            moments, _ = self._numbers["mtime_ns"]
+            is_racy = (moments > began - _FRESH) & (moments < began + _DELIBERATE)
             self._numbers["is_racy"] = (is_racy.astype(np.int64), is_racy)
         for document in self._documents.values():
             if began - _FRESH < document.get("mtime_ns", 0) < began + _DELIBERATE:
@@ -205,18 +184,22 @@ class _Columns:
     def _decoded_documents(self) -> list[bytes]:
         """Return the documents of the headers that were decoded."""
         lists = {name: values for name, field in _FIELDS.items() if (values := self._stored(field)) is not None}
-        if not lists:
-            return [b"{}"] * len(self._decoded)
-        names, dumps = tuple(lists), orjson.dumps
-        return [
-            dumps({name: value for name, value in zip(names, row, strict=True) if value is not None})
-            for row in zip(*lists.values(), strict=True)
-        ]
+        rows = zip(*lists.values(), strict=True)
+        documents = [dict(zip(lists, row, strict=True)) for row in rows]
+        for name, values in lists.items():
+            if None in values:
+                for document, value in zip(documents, values, strict=True):
+                    if value is None:
+                        del document[name]
+        return list(map(orjson.dumps, documents))
 
     def _stored(self, field: Field[Any]) -> list[Any] | None:
         """Return the values of a field as they stand in documents, None where it has none; None where it never has."""
         if field.name in self._texts:
-            return _dumped(field, self._texts[field.name])
+            texts = self._texts[field.name]
+            if not isinstance(field.kind, PathText):
+                return texts  # as they were decoded UTF-8 can hold them
+            return [text if text is None or text.isascii() else field.kind.dump(text) for text in texts]
         if field.name not in self._numbers:
             return None
         values, known = self._numbers[field.name]
@@ -224,7 +207,8 @@ class _Columns:
             return None
         stored: list[Any] = values.tolist()
         if isinstance(field.kind, (Boolean, Number)):  # which do not stand in documents as they do in columns
-            stored = list(map(field.kind.present, stored))
+            shown = {value: field.kind.present(value) for value in set(stored)}
+            stored = list(map(shown.__getitem__, stored))
         if known.all():
             return stored
         return [value if is_known else None for value, is_known in zip(stored, known.tolist(), strict=True)]
@@ -234,23 +218,14 @@ class _Columns:
         loaded = [field.of(document) for document in self._documents.values()]
         count = len(self._decoded)
         if not isinstance(field.kind, (Integer, Float)):
-            texts = self._texts.get(field.name, [None] * count) + loaded
-            known = np.fromiter((text is not None for text in texts), np.bool_, len(texts))
-            different, codes = coded(texts)
-            return _values(codes[order], known[order], different)
+            return _in_order(encoded(field.kind, self._texts.get(field.name, [None] * count) + loaded), order)
         values, known = self._numbers.get(field.name, (np.zeros(count, field.kind.dtype), np.zeros(count, np.bool_)))
         values = np.where(known, values, 0).astype(field.kind.dtype, copy=False)
         if loaded:
             numbers = np.array([0 if value is None else value for value in loaded], field.kind.dtype)
             values, known = np.concatenate([values, numbers]), np.concatenate([known, [v is not None for v in loaded]])
-        return _values(values[order], known[order])
+        return _in_order(Values(values, None if known.all() else known), order)
 
 
-def _values(array: NDArray[Any], known: NDArray[np.bool_], texts: list[str] | None = None) -> Values:
-    return Values(array, None if known.all() else known, texts)
-
-
-def _dumped(field: Field[Any], values: list[Any]) -> list[Any]:
-    """Return values as they stand in documents."""
-    stored = {value: value if value is None else field.kind.dump(value) for value in set(values)}
-    return list(map(stored.__getitem__, values))
+def _in_order(values: Values, order: NDArray[np.intp]) -> Values:
+    return Values(values.array[order], None if values.is_known is None else values.is_known[order], values.texts)

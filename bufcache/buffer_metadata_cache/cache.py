@@ -13,6 +13,7 @@ from bufcache.buffer_metadata_cache.columns import Rows
 from bufcache.buffer_metadata_cache.declarative import OwnDocument
 from bufcache.buffer_metadata_cache.export import export
 from bufcache.buffer_metadata_cache.index import Index
+from bufcache.buffer_metadata_cache.intake import TABLE
 from bufcache.buffer_metadata_cache.known import KnownFiles
 from bufcache.buffer_metadata_cache.metadata import BufferMetadata
 from bufcache.buffer_metadata_cache.own_documents import OwnDocuments, OwnQuery
@@ -25,7 +26,6 @@ from bufcache.buffer_metadata_cache.store.database import Edit
 from bufcache.buffer_metadata_cache.store.opening import open_database
 from bufcache.buffer_metadata_cache.store.tables import DocumentDB
 from bufcache.buffer_metadata_cache.sync import BATCH_SIZE, Options, Synchronisation
-from bufcache.buffer_metadata_cache.tasks import TABLE
 from bufcache.buffer_parser import Buffer
 from bufcache.errors import InvalidArgumentError
 

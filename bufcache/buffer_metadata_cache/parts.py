@@ -252,9 +252,9 @@ def of_rows(values: Values, rows: Rows) -> Values:
 
 def encoded(kind: Kind, values: Sequence[Any]) -> Values:
     """Return what a column holds of values as they stand in documents, None where there is none."""
-    is_known: Mask | None = np.fromiter((value is not None for value in values), np.bool_, len(values))
-    if is_known is not None and is_known.all():
-        is_known = None
+    is_known: Mask | None = None
+    if None in values:
+        is_known = np.fromiter((value is not None for value in values), np.bool_, len(values))
     if isinstance(kind, (Integer, Float)):
         return Values(np.array([0 if value is None else value for value in values], kind.dtype), is_known)
     texts, codes = coded(values)

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import orjson
 
 from bufcache.buffer_metadata_cache import paths
+from bufcache.buffer_metadata_cache.intake import TABLE, Intake
 from bufcache.buffer_metadata_cache.known import Known, KnownFiles
 from bufcache.buffer_metadata_cache.metadata import BufferMetadata
 from bufcache.buffer_metadata_cache.query import Predicate, and_, or_
+from bufcache.buffer_metadata_cache.reading import Task
 from bufcache.buffer_metadata_cache.report import SyncReport
 from bufcache.buffer_metadata_cache.scan import Fingerprint, Listing, fingerprint, walk
 from bufcache.buffer_metadata_cache.store.database import Database, Edit
-from bufcache.buffer_metadata_cache.tasks import TABLE, Intake, Task
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
 
-from bufcache.buffer_metadata_cache.batches import Batch, File, read_batch
+from bufcache.buffer_metadata_cache.batches import Batch, read_batch
+from bufcache.buffer_metadata_cache.reading import Task
 from bufcache.buffer_metadata_cache.scan import describe
-from bufcache.buffer_metadata_cache.tasks import Task
 from bufcache.buffer_parser import Buffer
 
 _FIRST = 50
@@ -65,7 +65,7 @@ class Reader(NamedTuple):
             yield chunk, self._read(files, chunk, advance)
 
     def _read(self, files: Sequence[Task], chunk: range, advance: Callable[[int], object]) -> Batch:
-        return read_batch(_of(files, chunk), self.buffer_class, self.clock, lambda: advance(1))
+        return read_batch(files[chunk.start : chunk.stop], self.buffer_class, self.clock, lambda: advance(1))
 
     def _distributed(
         self, files: Sequence[Task], numbers: range, executor: Executor, advance: Callable[[int], object]
@@ -77,7 +77,9 @@ class Reader(NamedTuple):
             while True:
                 while len(waiting) < _AHEAD and (chunk := next(chunks, None)) is not None:
                     try:
-                        waiting[executor.submit(read_batch, _of(files, chunk), self.buffer_class, self.clock)] = chunk
+                        waiting[
+                            executor.submit(read_batch, files[chunk.start : chunk.stop], self.buffer_class, self.clock)
+                        ] = chunk
                     except Exception as error:  # its workers died, or it was shut down
                         yield chunk, describe(error)
                 if not waiting:
@@ -89,10 +91,6 @@ class Reader(NamedTuple):
         finally:
             for future in waiting:
                 future.cancel()
-
-
-def _of(tasks: Sequence[Task], chunk: range) -> list[File]:
-    return [File(task.folder, task.name) for task in tasks[chunk.start : chunk.stop]]
 
 
 def _result(future: Future[Batch]) -> Batch | str:

@@ -1,41 +1,26 @@
-"""Tasks: files to read for the cache; and taking over what they said, as commits and in the report."""
+"""Taking over what files said, as commits and in the report."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
 
-from bufcache.buffer_metadata_cache import paths
 from bufcache.buffer_metadata_cache.metadata import BufferMetadata
 from bufcache.buffer_metadata_cache.parts import Values, encoded, of_rows
 from bufcache.buffer_metadata_cache.report import SyncReport
-from bufcache.buffer_metadata_cache.scan import Failure, Fingerprint
+from bufcache.buffer_metadata_cache.scan import Failure
 from bufcache.buffer_metadata_cache.store.database import Database
 
 if TYPE_CHECKING:
     from bufcache.buffer_metadata_cache.batches import Batch
+    from bufcache.buffer_metadata_cache.reading import Task
 
 TABLE = BufferMetadata.__tablename__
 _NONE: Mapping[int, int] = MappingProxyType({})
-
-
-class Task(NamedTuple):
-    """A file to read, and the id of the entry that it has; `is_check` where its fingerprint has not changed."""
-
-    folder: str
-    name: str
-    fingerprint: Fingerprint
-    id: int | None = None
-    is_check: bool = False
-
-    @property
-    def path(self) -> str:
-        """The path of the file."""
-        return paths.join(self.folder, self.name)
 
 
 class Intake:
@@ -76,8 +61,12 @@ class Intake:
         if isinstance(batch, str):
             self._report.failed += [Failure(task.path, batch) for task in tasks]
             return
-        rows = {number: row for row, number in enumerate(batch.files.tolist())}
         next_id = self._database.next_id(TABLE)
+        if self._are_all_new(tasks, batch, moved_to):
+            self._report.added += len(tasks)
+            self._commit(batch, list(range(next_id, next_id + len(tasks))), list(range(len(tasks))))
+            return
+        rows = {number: row for row, number in enumerate(batch.files.tolist())}
         ids, kept = [], []
         for number, task in enumerate(tasks):
             row, id = rows.get(number), moved_to.get(number, task.id)
@@ -87,8 +76,12 @@ class Intake:
                 id, next_id = next_id, next_id + 1
             ids.append(id)
             kept.append(row)
-        if ids and not self._is_dry:
+        if ids:
             self._commit(batch, ids, kept)
+
+    def _are_all_new(self, tasks: Sequence[Task], batch: Batch, moved_to: Mapping[int, int]) -> bool:
+        """Tell whether nothing is special about any file of a batch, as in most of a first synchronisation."""
+        return not (batch.errors or batch.skipped or moved_to) and all(task.id is None for task in tasks)
 
     def _is_to_be_written(self, number: int, task: Task, batch: Batch, row: int | None, is_moved: bool) -> bool:
         """Count a file, and tell whether what it said is news."""
@@ -112,6 +105,8 @@ class Intake:
         return True
 
     def _commit(self, batch: Batch, ids: list[int], rows: list[int]) -> None:
+        if self._is_dry:
+            return
         order = sorted(range(len(ids)), key=ids.__getitem__)
         ids, rows = [ids[place] for place in order], [rows[place] for place in order]
         documents, end = batch.documents, self._end
