@@ -313,14 +313,14 @@ class BufferMetadataCache:
             rows = self._rows(query)
             if by is None:
                 return len(rows)
-            [values] = self._index.take(rows, [field_of(BufferMetadata, by)])
-        return dict(sorted(Counter(values).items(), key=lambda item: _none_first(item[0])))
+            counts = self._index.counts(rows, field_of(BufferMetadata, by))
+        return dict(sorted(counts.items(), key=lambda item: _none_first(item[0])))
 
     def distinct(self, field: Field[Any] | str, query: Query | None = None) -> list[Any]:
         """Return the different values of a field among what matches, sorted, None first."""
         with self._database.reading():
-            [values] = self._index.take(self._rows(query), [field_of(BufferMetadata, field)])
-        return sorted(set(values), key=_none_first)
+            counts = self._index.counts(self._rows(query), field_of(BufferMetadata, field))
+        return sorted(counts, key=_none_first)
 
     # -- documents of one's own -------------------------------------------------------------------------------------
 

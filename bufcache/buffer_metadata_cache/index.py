@@ -5,6 +5,7 @@ Gives what `Predicate.evaluate` gives document by document.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
@@ -265,6 +266,14 @@ class Index:
         """Return the values of rows, a list for each field."""
         groups = self._groups(rows)
         return [_taken(groups, [group.part.column(field) for group in groups]) for field in fields]
+
+    @_mending
+    def counts(self, rows: Rows, field: Field[Any]) -> Counter[Any]:
+        """Return how many of the rows have each value of a field, None included."""
+        counts: Counter[Any] = Counter()
+        for group in self._groups(rows):
+            counts.update(group.part.column(field).counts(group.rows))
+        return counts
 
 
 def _hide(older: Part, newer: Part) -> None:
