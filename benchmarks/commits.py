@@ -1,8 +1,10 @@
-"""Commits to caches of several sizes, by turns, beside their floor: as many bytes appended to a file and synced."""
+"""Commits to caches of several sizes, by turns, beside their floor: as many bytes appended to a file and synced.
+
+The caches grow meanwhile: the smallest is no longer what it was, which favours none.
+"""
 
 import os
 import statistics
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy
 from documents import TABLE, Document, documents
-from filling import ENUMERATIONS, commit_batch
+from filling import ENUMERATIONS, columns_of
 from goals import Goal, Row, by_turns, medians
 from measure import duration, open_rival, timed
 from qass.tools.analyzer.buffer_metadata_cache import BufferMetadata as RivalMetadata
@@ -32,35 +34,31 @@ Caches = Mapping[int, BufferMetadataCache]
 
 
 class Kind(NamedTuple):
-    """A kind of commit: what makes one, and of how many documents."""
+    """A kind of commit: of how many documents, and what prepares one; the call that it returns is timed."""
 
     what: str
     documents: int
-    commit: Callable[[BufferMetadataCache, list[Document]], object]
+    prepare: Callable[[Database, list[Document]], Callable[[], object]]
 
 
-def _numbered(cache: BufferMetadataCache, batch: list[Document]) -> tuple[Database, list[Document]]:
-    database = cache.db.storage.database
-    return database, [{**document, "id": id} for id, document in enumerate(batch, database.next_id(TABLE))]
+def edited(database: Database, batch: list[Document]) -> Callable[[], object]:
+    """Prepare a commit as TinyDB's interface makes it: from documents."""
+    return partial(database.commit, [Edit(TABLE, each["id"], each) for each in _numbered(database, batch)])
 
 
-def edited(cache: BufferMetadataCache, batch: list[Document]) -> None:
-    database, numbered = _numbered(cache, batch)
-    database.commit([Edit(TABLE, document["id"], document) for document in numbered])
+def batched(database: Database, batch: list[Document]) -> Callable[[], object]:
+    """Prepare a commit as a synchronisation makes it: from lines and columns."""
+    return partial(database.commit_batch, *columns_of(_numbered(database, batch)))
 
 
-def batched(cache: BufferMetadataCache, batch: list[Document]) -> None:
-    commit_batch(*_numbered(cache, batch))
-
-
-def inserted(cache: BufferMetadataCache, batch: list[Document]) -> None:
-    cache.db.table(TABLE).insert_multiple(batch)
+def _numbered(database: Database, batch: list[Document]) -> list[Document]:
+    return [{**document, "id": id} for id, document in enumerate(batch, database.next_id(TABLE))]
 
 
 KINDS = (
     Kind("1 document", 1, edited),
-    Kind("1000 documents", 1000, batched),
-    Kind("1000 documents, as TinyDB inserts", 1000, inserted),
+    Kind("1000 documents with their columns", 1000, batched),
+    Kind("1000 documents without", 1000, edited),
 )
 
 
@@ -99,7 +97,7 @@ def commit_rows(bases: Mapping[int, Path], of: Sequence[Document], rounds: int) 
         caches = {size: stack.enter_context(BufferMetadataCache(_ours(base))) for size, base in bases.items()}
         rivals = {size: open_rival(base) for size, base in bases.items()}
         for kind in KINDS:
-            measured = list(_commits(kind, bases, caches, rivals, source, rounds))
+            measured = list(_commits(kind, bases=bases, caches=caches, rivals=rivals, source=source, rounds=rounds))
             rows += measured
             notes += spread(kind.what, measured) if len(measured) > 1 else []
     return rows, notes
@@ -107,18 +105,21 @@ def commit_rows(bases: Mapping[int, Path], of: Sequence[Document], rounds: int) 
 
 def _commits(
     kind: Kind,
+    *,
     bases: Mapping[int, Path],
     caches: Caches,
     rivals: Mapping[int, Any],
     source: Iterator[Document],
     rounds: int,
 ) -> Iterator[Commits]:
-    seconds: dict[tuple[str, int], list[float]] = {(side, size): [] for side in ("ours", "floor", "rival") for size in bases}
+    seconds: dict[tuple[str, int], list[float]] = {
+        (side, size): [] for side in ("ours", "floor", "rival") for size in bases
+    }
     for _ in range(1 + rounds):
         batch = list(islice(source, kind.documents))
         for size, cache in caches.items():
             before, written = len(cache), _log_size(bases[size])
-            seconds["ours", size].append(timed(partial(kind.commit, cache, batch)))
+            seconds["ours", size].append(timed(kind.prepare(cache.db.storage.database, batch)))
             written = _log_size(bases[size]) - written
             assert len(cache) == before + len(batch)
             seconds["floor", size].append(timed(partial(_append, bases[size].with_suffix(".floor"), bytes(written))))

@@ -19,8 +19,7 @@ from measure import open_rival
 
 from bufcache import BufferMetadata
 from bufcache.buffer_metadata_cache.kinds import Member
-from bufcache.buffer_metadata_cache.parts import encoded
-from bufcache.buffer_metadata_cache.store.database import Database
+from bufcache.buffer_metadata_cache.parts import Ids, Values, encoded
 from bufcache.buffer_metadata_cache.store.log import encode
 from bufcache.buffer_metadata_cache.store.opening import open_database
 
@@ -40,7 +39,7 @@ class OurFiller:
         self._database = open_database(path)
 
     def add(self, batch: Sequence[Document]) -> None:
-        commit_batch(self._database, batch)
+        self._database.commit_batch(*columns_of(batch))
 
     def close(self) -> None:
         self._database.close()
@@ -99,16 +98,15 @@ def fill(base: Path, batches: Iterable[Sequence[Document]]) -> dict[str, float]:
     return dict(seconds)
 
 
-def commit_batch(database: Database, batch: Sequence[Document]) -> None:
-    """Commit documents, in order of their ids, as a synchronisation does: with their columns."""
-    ids = [document["id"] for document in batch]
+def columns_of(batch: Sequence[Document]) -> tuple[str, Ids, list[bytes], dict[str, Values]]:
+    """Return what a synchronisation commits: table, ids in order, lines and columns of documents."""
     lines = [encode(TABLE, document["id"], document) for document in batch]
     columns = {
         name: encoded(field.kind, [document.get(name) for document in batch])
         for name, field in BufferMetadata.__fields__.items()
         if field.is_stored
     }
-    database.commit_batch(TABLE, encoded(BufferMetadata.id.kind, ids).array, lines, columns)
+    return TABLE, columns["id"].array, lines, columns
 
 
 def rival_row(document: Document) -> dict[str, Any]:
@@ -122,7 +120,5 @@ def _named(name: str, value: Any) -> Any:
 
 
 ENUMERATIONS: dict[str, type[Enum]] = {
-    name: field.kind.enumeration
-    for name, field in BufferMetadata.__fields__.items()
-    if isinstance(field.kind, Member)
+    name: field.kind.enumeration for name, field in BufferMetadata.__fields__.items() if isinstance(field.kind, Member)
 }

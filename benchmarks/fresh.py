@@ -112,7 +112,8 @@ def fresh_rows(work: Path, base: Path, count: int, rounds: int) -> Iterator[Row]
     warm["floor"] = partial(ask, work, FLOOR, work)
     answers = by_turns(warm, rounds)
     found = {side: answer[0].found for side, answer in _finished(answers).items() if side != "floor"}
-    assert found["ours"] and all(each == found["ours"] for each in found.values())
+    assert found["ours"]
+    assert all(each == found["ours"] for each in found.values())
     goal = Goal(times=2, over_floor=0.1 if count > 100_000 else 0.05)
     yield Row("fresh process: open, ask, page cache warm", medians(_seconds(answers)), goal)
 

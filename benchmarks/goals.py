@@ -4,7 +4,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from measure import duration
 
@@ -16,7 +16,7 @@ COLUMNS = ("ours", "rival", "TinyDB", "floor", "rival/ours", "TinyDB/ours", "our
 
 @dataclass(frozen=True)
 class Goal:
-    """What the project has set itself: to be so many times better than the rival, at most so much, or over the floor."""
+    """What is to be reached: so many times better than the rival, at most so much, or so much over the floor."""
 
     times: float = 0.0
     at_most: float = float("inf")

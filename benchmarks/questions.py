@@ -79,7 +79,9 @@ def questions(caches: Mapping[str, Any], stock: Any, count: int) -> Iterator[Que
         return {side: partial(getattr(cache, method), query(*LANGUAGES[side])) for side, cache in caches.items()}
 
     def counted(predicate: Callable[[Any], Any]) -> dict[str, Callable[[], Any]]:
-        counting = sqlalchemy.select(sqlalchemy.func.count()).select_from(RivalMetadata).filter(predicate(RivalMetadata))
+        counting = (
+            sqlalchemy.select(sqlalchemy.func.count()).select_from(RivalMetadata).filter(predicate(RivalMetadata))
+        )
         return {
             "ours": partial(caches["ours"].count, predicate(BufferMetadata)),
             "rival": partial(_of_rival, caches["rival"], counting, lambda result: result.scalar()),
@@ -131,7 +133,8 @@ def question_rows(base: Path, count: int, rounds: int, with_stock: bool) -> Iter
         for question in questions({"ours": ours, "rival": rival}, stock, count):
             answers = {side: comparable(call()) for side, call in question.calls.items()}
             first = answers["ours"]
-            assert first and all(answer == first for answer in answers.values()), question.what
+            assert first, question.what
+            assert all(answer == first for answer in answers.values()), question.what
             number = first if isinstance(first, int) else len(first)
             times = by_turns({side: partial(timed, call) for side, call in question.calls.items()}, rounds)
             yield Row(f"{number:,} {question.what}", medians(times), question.goal)

@@ -34,12 +34,16 @@ from upkeep import size_row, upkeep_rows
 SIZES = (10_000, 100_000, 1_000_000)
 
 
-def of_size(work: Path, base: Path, count: int, of: Sequence[Document], rounds: int, with_stock: bool) -> Iterator[Row]:
-    """Fill stores and measure all that leaves them as they are."""
+def of_size(
+    work: Path, base: Path, count: int, *, of: Sequence[Document], files: Iterator[Path], rounds: int, with_stock: bool
+) -> Iterator[Row]:
+    """Fill stores and measure all but commits."""
     yield Row("filling, once", fill(base, batches(documents(of), count)))
     yield from size_row(base)
     yield from fresh_rows(work, base, count, rounds)
     yield from question_rows(base, count, rounds, with_stock)
+    yield adding_row(base, files, of[0], rounds, with_stock)
+    yield from upkeep_rows(work, base)
 
 
 def told(row: Row) -> Row:
@@ -56,21 +60,19 @@ def main() -> None:
     parser.add_argument("--name", default="store", help="of the result")
     options = parser.parse_args()
     began, load = time.monotonic(), os.getloadavg()
-    with tree(3 * (2 + options.rounds) * 4 * len(options.documents)) as work:
+    with tree(4 * (1 + options.rounds) * len(options.documents)) as work:
         of = models(max(options.documents))
-        bases = {count: work / f"{count}" for count in options.documents}
-        rows = {
-            count: list(map(told, of_size(work, base, count, of, options.rounds, count <= options.stock_up_to)))
-            for count, base in bases.items()
-        }
-        commit_lines, notes = commit_rows(bases, of, options.commits)
         files = iter(sorted(path for path in (work / "tree").rglob("*") if path.is_file()))
+        bases = {count: work / f"{count}" for count in options.documents}
+        rows = {}
         for count, base in bases.items():
             with_stock = count <= options.stock_up_to
-            rows[count].append(told(adding_row(base, files, of[0], 2 * options.rounds, with_stock)))
-            rows[count] += map(told, upkeep_rows(work, base))
-    about = f"store.py: medians of {options.rounds} rounds by turns; {time.monotonic() - began:.0f} s in all, load average "
-    about += "{:.1f} before, {:.1f} after, of which one is ours".format(load[0], os.getloadavg()[0])
+            rows[count] = list(
+                map(told, of_size(work, base, count, of=of, files=files, rounds=options.rounds, with_stock=with_stock))
+            )
+        commit_lines, notes = commit_rows(bases, of, options.commits)
+    seconds, loads = time.monotonic() - began, f"{load[0]:.1f} before, {os.getloadavg()[0]:.1f} after"
+    about = f"store.py: medians of {options.rounds} rounds by turns; {seconds:.0f} s in all; load average {loads}"
     lines = [about, *machine()]
     for count, of_count in rows.items():
         lines += ["", *aligned([(f"{count:,} documents", *COLUMNS, "goal"), *(row.cells() for row in of_count)])]

@@ -38,12 +38,16 @@ def upkeep_rows(work: Path, base: Path) -> Iterator[Row]:
         assert len(cache) == count
     shutil.rmtree(path / "columns")
     without, floor_of = ask(work, OPEN["ours"] + SELECTIVE, path), ask(work, FLOOR, work)
-    assert without and floor_of and expected and without.found == expected.found
+    assert expected
+    assert floor_of
+    assert without
+    assert without.found == expected.found
     yield Row("fresh process without columns: open, ask", {"ours": without.seconds, "floor": floor_of.seconds})
     yield Row("memory of it", {"ours": without.peak, "floor": floor_of.peak}, show=size)
     yield Row("making the columns anew", {"ours": timed(partial(_make_columns, path))})
     again = ask(work, OPEN["ours"] + SELECTIVE, path)
-    assert again and again.found == expected.found
+    assert again
+    assert again.found == expected.found
 
 
 def _make_columns(path: Path) -> None:
