@@ -28,7 +28,7 @@ with open("/proc/self/status") as status:
 import json
 print(json.dumps([seconds, peak, found]))
 """
-MEMORY = 12 << 30
+MEMORY = 24 << 30
 LONGEST = 180
 MANY = 100_000
 
@@ -74,7 +74,10 @@ class Answer(NamedTuple):
 
 
 def ask(work: Path, code: str, path: Path) -> Answer | None:
-    """Run a program that leaves its answer in `found`; None where it needs more than 12 GiB or three minutes."""
+    """Run a program that leaves its answer in `found`; None where it needs too much memory or time.
+
+    orjson asks for twelve times the size of what it parses, but touches little of it: addresses are what is limited.
+    """
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     modules = [str(Path(bufcache.__file__).parents[1]), str(Path(__file__).parent)]
     environment = {

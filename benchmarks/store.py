@@ -8,10 +8,11 @@ with compiled bytecode; memory is the most that it ever had in memory (VmHWM), m
 of the store, not those of Python and its packages, were dropped with posix_fadvise before.
 
 Sides run by turns after one round to warm up; a side that has taken ten seconds of a row sits the other rounds out, and
-one that needs more than 12 GiB or three minutes is shown as "-". Commits are made by turns at all sizes, each of
-documents that are new.
+one that needs more than 24 GiB of addresses or three minutes is shown as "-". Commits are made by turns at all sizes,
+each of documents that are new, to caches that were compacted just before. The result says how busy the machine was:
+where the load is above 1, others were at work, too.
 
-    python benchmarks/store.py                     # 10,000, 100,000 and 1,000,000 documents: about ten minutes
+    python benchmarks/store.py                     # 10,000, 100,000 and 1,000,000 documents: about a quarter of an hour
     python benchmarks/store.py --documents 3000    # some seconds
 """
 
