@@ -291,8 +291,8 @@ class State:
             Their columns, which hold what another process will read from the lines.
         """
         self._settle()
-        before = self.log.position
         commit = self.log.append(lines, int(ids[-1]))
+        before = self._settled  # not before the append, which may have begun the log
         lengths = np.fromiter(map(len, lines), np.int64, len(lines))
         offsets = commit.start + np.cumsum(lengths + 1) - lengths - 1
         checksums = np.fromiter(map(crc32, lines), np.int64, len(lines))
