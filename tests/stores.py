@@ -5,12 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from bufcache.buffer_metadata_cache.documents import Document
-from bufcache.buffer_metadata_cache.kinds import Integer, Text
+from bufcache.buffer_metadata_cache.kinds import Float, Integer, Text
+from bufcache.buffer_metadata_cache.parts import encoded
 from bufcache.buffer_metadata_cache.query import Field
+from bufcache.buffer_metadata_cache.store import database as store_database
+from bufcache.buffer_metadata_cache.store import state as store_state
 from bufcache.buffer_metadata_cache.store.database import Database, Edit
 from bufcache.buffer_metadata_cache.store.files import DiskFiles, MemoryFiles
-from bufcache.buffer_metadata_cache.store.log import name_of
+from bufcache.buffer_metadata_cache.store.log import encode, name_of
 
 
 class Note(Document):
@@ -23,7 +28,19 @@ class Note(Document):
     text: Field[str] = Field(Text(), "A text")
 
 
+class Own(Document):
+    """Documents of a user, of whose fields the store hears when they are registered."""
+
+    __tablename__ = "own"
+
+    id: Field[int] = Field(Integer(), "Number of the document")
+    weight: Field[float] = Field(Float(), "A float")
+    label: Field[str] = Field(Text(), "A text")
+
+
 NOTES = Note.__tablename__
+OWN = Own.__tablename__
+OTHER = "other"
 NAME = name_of(1)
 SCHEMAS = {NOTES: Note.__fields__}
 
@@ -75,7 +92,9 @@ class InMemory:
 
 def open_database(files, **arguments):
     """Return the database over files, which waits but shortly for the lock."""
-    return Database(files, SCHEMAS, **{"lock_timeout": 0.1, **arguments})
+    database = Database(files, SCHEMAS, **{"lock_timeout": 0.1, **arguments})
+    database.register(OWN, Own.__fields__)
+    return database
 
 
 def contents(database):
@@ -85,10 +104,12 @@ def contents(database):
             name: {id: database.document(name, id) for id in database.table(name).ids}
             for name in database.table_names()
         }
-        columns = database.table(NOTES)
-        fields = list(Note.__fields__.values())
-        values = [[field.of(document) for document in tables.get(NOTES, {}).values()] for field in fields]
-        assert columns.take(columns.rows, fields) == values
+        for document_class in (Note, Own):
+            name, columns = document_class.__tablename__, database.table(document_class.__tablename__)
+            fields = list(columns.fields.values())  # none where the class was not registered
+            values = [[field.of(document) for document in tables.get(name, {}).values()] for field in fields]
+            assert columns.take(columns.rows, fields) == values
+            assert len(columns) == len(tables.get(name, {}))
     return tables
 
 
@@ -98,6 +119,83 @@ def insert(database, document, table=NOTES):
         id = database.next_id(table)
         database.commit([Edit(table, id, document)])
     return id
+
+
+def commit_batch(database, documents):
+    """Commit notes by id with their columns at hand, as a synchronisation does."""
+    whole = {id: {**documents[id], "id": id} for id in sorted(documents)}
+    values = {
+        name: encoded(field.kind, [field.of(document) for document in whole.values()])
+        for name, field in Note.__fields__.items()
+    }
+    lines = [encode(NOTES, id, document) for id, document in whole.items()]
+    database.commit_batch(NOTES, np.array(list(whole)), lines, values)
+
+
+# -- a life of a store ------------------------------------------------------------------------------------------------
+
+
+def limit(patch, *, flushed=2, merged=10, worth_compacting=1000):
+    """Make the store write and merge segments of a few documents, and rewrite its log in small commits."""
+    patch.setattr(store_database, "FLUSH_SIZE", flushed)
+    patch.setattr(store_state, "FLUSH_SIZE", flushed)
+    patch.setattr(store_state, "_MERGED", merged)
+    for name, value in (
+        ("_COMMITTED", 3),
+        ("_COMPACTED", 2),
+        ("_LARGEST_TAIL", 5),
+        ("_WORTH_COMPACTING", worth_compacting),
+    ):
+        patch.setattr(store_state, name, value)
+
+
+def note(id, **values):
+    """Return the edit that writes a note."""
+    return Edit(NOTES, id, {"id": id, **values})
+
+
+COMPACT = "compact"
+FIRST = [[note(1, number=1, text="one"), Edit(OTHER, 1, {"a": [1, {"b": None}]})]]
+LIFE = [
+    *FIRST,
+    [note(2, number=2)],
+    {3: {"number": 3, "text": "drei"}, 4: {"number": 4}},
+    [Edit(OWN, 1, {"weight": 0.5, "label": "é"}), note(1, number=-1, text="\0d800")],
+    [Edit(NOTES, 2, None), Edit(OTHER, 1, None)],
+    {3: {"text": "three"}, 5: {"number": 5, "text": "five"}},
+    [Edit(OWN, 1, {"weight": 2.0}), Edit(OWN, 2, {"label": "two"})],
+    *([note(id, number=2**62 + id), note(id - 5, text=f"text {id}")] for id in range(6, 10)),
+    [Edit(OWN, 1, None), Edit(OTHER, 2, {"a": 2})],
+    COMPACT,
+    [note(10, number=10)],
+    {11: {"number": 11}, 12: {"number": 12, "text": "x" * 1000}},
+    [Edit(NOTES, 12, None), Edit(OWN, 3, {"weight": -1e300})],  # after which the log is rewritten unasked
+    [note(13)],
+]
+"""Commits, each a list of edits or a batch of notes by id, and compactions."""
+
+
+def do(database, step):
+    """Do a step of a life."""
+    if step == COMPACT:
+        database.compact()
+    elif isinstance(step, dict):
+        commit_batch(database, step)
+    else:
+        database.commit(step)
+
+
+def after(tables, step):
+    """Return the documents of each table after a step."""
+    if step == COMPACT:
+        return tables
+    edits = [note(id, **document) for id, document in step.items()] if isinstance(step, dict) else step
+    changed = {name: dict(documents) for name, documents in tables.items()}
+    for table, id, document in edits:
+        changed.setdefault(table, {}).pop(id, None)
+        if document is not None:
+            changed[table][id] = document if table == OTHER else {**document, "id": id}
+    return {name: dict(sorted(documents.items())) for name, documents in changed.items() if documents}
 
 
 class OtherProcess:

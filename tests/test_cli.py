@@ -16,6 +16,7 @@ from samples import set_time, write_broken, write_other, write_sample, write_sam
 
 from bufcache import BufferMetadata as BM
 from bufcache import BufferMetadataCache, __version__
+from bufcache.buffer_metadata_cache import batches
 from bufcache.buffer_parser import Buffer
 from bufcache.cli import main
 

@@ -1,127 +1,161 @@
-"""Every state in which a crash may leave a store: it is opened, and has what was committed."""
+"""Crashes of the system: in each state that one may leave on the disk, the store is that of a commit, and goes on."""
 
 import logging
+import random
 
 import pytest
-from crashes import FilesLeft, TracedFiles, crash_states
-from stores import NOTES, Note, contents, insert, open_database
+from disks import Disk, Known, Stopped, crash_states
+from stores import COMPACT, FIRST, LIFE, KeptMemory, OnDisk, after, contents, do, insert, limit, note, open_database
 
-from bufcache.buffer_metadata_cache.parts import encoded
-from bufcache.buffer_metadata_cache.store import database as database_module
-from bufcache.buffer_metadata_cache.store import state as state_module
-from bufcache.buffer_metadata_cache.store.database import Edit
-from bufcache.buffer_metadata_cache.store.log import encode
-
-pytestmark = pytest.mark.filterwarnings("error")
+from bufcache.buffer_metadata_cache.store import log as store_log
 
 
 @pytest.fixture(autouse=True)
-def in_small(monkeypatch, caplog):
-    """Let columns be written, merged and logs rewritten after a few documents, and log nothing of it."""
+def without_a_word(caplog):
+    """Keep nothing of what is logged of torn tails and damaged columns, thousands of times."""
     caplog.set_level(logging.ERROR)
-    for name, value in (("FLUSH_SIZE", 4), ("_MERGED", 3), ("_COMMITTED", 3), ("_COMPACTED", 2), ("_LARGEST_TAIL", 3)):
-        monkeypatch.setattr(state_module, name, value)
-    monkeypatch.setattr(database_module, "FLUSH_SIZE", 4)
-    monkeypatch.setattr(state_module, "_WORTH_COMPACTING", 1200)
 
 
-class Story:
-    """What happens to a store: its operations, and what stood in it after each commit."""
-
-    def __init__(self):
-        self.files = TracedFiles()
-        self.database = open_database(self.files)
-        self.versions = [{}]
-        self.began, self.ended = [0], [0]
-        """The number of operations before and after each commit."""
-
-    def commit(self, *edits):
-        self._note(lambda: self.database.commit([Edit(*edit) for edit in edits]))
-
-    def commit_batch(self, documents):
-        """Commit whole notes with their columns."""
-        ids = sorted(documents)
-        values = {
-            name: encoded(field.kind, [field.of(documents[id]) for id in ids])
-            for name, field in Note.__fields__.items()
-        }
-        lines = [encode(NOTES, id, documents[id]) for id in ids]
-        self._note(lambda: self.database.commit_batch(NOTES, state_module.np.array(ids), lines, values))
-
-    def compact(self):
-        self._note(self.database.compact)
-
-    def reopen(self):
-        self._note(self.database.close)
-        self.database = open_database(self.files)
-
-    def _note(self, do):
-        self.began.append(len(self.files.trace))
-        do()
-        self.ended.append(len(self.files.trace))
-        self.versions.append(contents(open_database(self.files)))
-
-    def possible(self, done):
-        """Return the versions that may be found after a crash behind so many operations: none that is older."""
-        acknowledged = max(number for number, end in enumerate(self.ended) if end <= done)
-        begun = max(number for number, start in enumerate(self.began) if start <= done)
-        return self.versions[acknowledged : begun + 1]
+SHORT = [*FIRST, [note(1, number=2), note(2, number=2)], COMPACT, [note(3, number=3)]]
+FURTHER = [[note(4, number=4)], COMPACT, [note(5, number=5)]]
 
 
-def note(id, number=None, text="note"):
-    return NOTES, id, {"id": id, "number": id if number is None else number, "text": f"{text} {id}"}
+class Recorded:
+    """A store whose system calls are recorded, with what its process knew at each of them."""
 
+    def __init__(self, path, before=lambda kind, name: None):
+        self.place = OnDisk(path)
+        self.disk = Disk(path, before)
+        self.known = {0: Known(0, 0)}
+        self.expected = [{}]
+        self.acknowledged = 0
 
-@pytest.fixture
-def story():
-    """Tell a story with all that a store does: commits, columns written and merged, logs rewritten, reopening."""
-    story = Story()
-    story.commit(note(1), note(2), ("own", 1, {"a": [1, 2]}))
-    story.commit(note(3, text="ä\0d800"))
-    story.commit(note(2, 7), (NOTES, 1, None))
-    story.commit_batch({id: note(id)[2] for id in (4, 5, 6)})
-    story.commit(("own", 2, {"b": None}), ("own", 1, None))
-    story.commit_batch({id: note(id, 9)[2] for id in (3, 5, 7, 8)})
-    story.reopen()
-    story.commit(*(note(id, text="longer " * 20) for id in (2, 3, 8)))
-    story.commit(*((NOTES, id, None) for id in (4, 5)))
-    story.compact()
-    story.commit(note(9), ("own", 3, {}))
-    story.commit_batch({id: note(id, text="x" * 300)[2] for id in (10, 11, 12, 13)})
-    story.commit(*((NOTES, id, None) for id in (10, 11, 12, 13)))  # rewrites the log unasked
-    story.commit(note(14))
-    story.reopen()
-    story.commit(*(note(id) for id in (2, 14, 15)))
-    for id in range(16, 24):
-        story.commit(note(id), note(id - 2, 1))
-    return story
+    def live(self, steps):
+        """Open the store, do steps, close it."""
+        files = self.place.files()
+        with pytest.MonkeyPatch.context() as patch:
+            self.disk.install(patch)
+            try:
+                database = open_database(files)
+                for step in steps:
+                    self.do(database, step)
+                database.close()
+            except Stopped:
+                files.close()
+                raise
 
+    def live_until(self, steps, moment):
+        """Do steps until the process is killed, before a call or in the middle of it; tell whether it was."""
+        count = 0
 
-def test_the_story(story):
-    """It has all kinds of operations, segments that were merged, and two logs that were rewritten."""
-    kinds = [operation.kind for operation in story.files.trace]
-    assert {"append", "publish", "remove", "sync_names"} <= {*kinds}
-    removed = {operation.name for operation in story.files.trace if operation.kind == "remove"}
-    assert {"documents-1.jsonl", "documents-2.jsonl"} <= removed
-    assert any(name.startswith("columns/1-") for name in removed)
-    assert story.database.problems() == []
+        def kill(kind, name):
+            nonlocal count
+            count += kind not in ("read", "map")
+            if count > moment:
+                error = Stopped()
+                error.written = 7 * (count == moment + 1)
+                raise error
 
+        self.disk.before = kill
+        try:
+            self.live(steps)
+        except Stopped:
+            return True
+        finally:
+            self.disk.before = lambda kind, name: None
+        return False
 
-def test_every_state(story):
-    """Whatever a crash leaves is opened, has one of the last two versions, whole, and can be written to."""
-    count = 0
-    for done, left in crash_states(story.files.trace):
-        count += 1
-        files = FilesLeft(left)
-        database = open_database(files)
+    def look(self):
+        """Take for certain what there is after a process was killed; its last commit may be missing."""
+        database = open_database(self.place.files(), is_read_only=True)
         found = contents(database)
-        assert found in story.possible(done), (done, {name: len(content) for name, content in left.items()})
-        assert all("not finished" in told or "not used" in told for told in database.problems())
-        new = insert(database, {"number": 99})
-        assert new not in found.get(NOTES, {})
-        found.setdefault(NOTES, {})[new] = {"number": 99, "id": new}
         database.close()
-        again = open_database(files)
-        assert contents(again) == found
+        if found != self.expected[-1]:
+            del self.expected[-1]
+        assert found == self.expected[-1]
+        self.know()
+
+    def do(self, database, step):
+        if step == COMPACT:
+            do(database, step)
+            return
+        self.expected.append(after(self.expected[-1], step))
+        self.know()
+        do(database, step)
+        self.acknowledged = len(self.expected) - 1
+        self.know()
+
+    def know(self):
+        self.known[len(self.disk.calls)] = Known(len(self.expected) - 1, self.acknowledged)
+
+    def states(self, **options):
+        """Return the different states of crashes, and for each the fewest and the most commits that it must have."""
+        found = {}
+        for files, known in crash_states(self.disk.calls, self.known, **options):
+            key = tuple(sorted(files.items()))
+            least, most = found.get(key, (0, len(self.expected)))
+            found[key] = max(least, known.acknowledged), min(most, known.begun)
+        return [(dict(key), *limits) for key, limits in found.items()]
+
+
+class Left(KeptMemory):
+    """The files that a crash left."""
+
+    def __init__(self, files):
+        super().__init__()
+        self._files = {name: bytearray(content) for name, content in files.items()}
+
+
+def assert_sound(files, expected, *, is_checked=True, is_compacted=False):
+    """Open what a crash left: it is one of those expected, nothing is lost, and another commit holds."""
+    left = Left(files)
+    database = open_database(left)
+    found = contents(database)
+    assert found in expected
+    if is_checked:
+        assert [problem for problem in database.problems() if not is_of_a_crash(problem)] == []
+    id = insert(database, {"number": 7})
+    further = after(found, [note(id, number=7)])
+    assert contents(database) == contents(open_database(left)) == further
+    if is_compacted:
+        database.compact()
+        again = open_database(left)
+        assert contents(again) == further
         assert again.problems() == []
-    assert count > 2000
+
+
+def is_of_a_crash(problem):
+    return "of a commit that was not finished" in problem or "it is not used" in problem
+
+
+def test_every_crash(tmp_path, monkeypatch):
+    """Whatever a crash leaves of a life: the documents are those of a commit, none that was acknowledged is missing."""
+    limit(monkeypatch)
+    store = Recorded(tmp_path / "store")
+    store.live(LIFE)
+    states = store.states()
+    kinds = {(call.kind, call.name.split("-")[0]) for call in store.disk.calls}
+    assert {("remove", "documents"), ("remove", "columns/1"), ("rename", "columns/3")} <= kinds
+    assert len(states) > 2000
+    for number, (files, least, most) in enumerate(states):
+        assert_sound(files, store.expected[least : most + 1], is_checked=number % 2 == 0, is_compacted=number % 10 == 0)
+
+
+def test_crashes_after_a_killed_process(tmp_path, monkeypatch):
+    """A process is killed at any call, a second one goes on; a crash of the system loses nothing of either."""
+    limit(monkeypatch, flushed=100)
+    checked = set()
+    for moment in range(10000):
+        monkeypatch.setattr(store_log.os, "urandom", random.Random(1).randbytes)  # so that states are the same
+        store = Recorded(tmp_path / f"{moment}")
+        was_killed = store.live_until(SHORT, moment)
+        store.look()
+        first = len(store.disk.calls)
+        store.live(FURTHER)
+        for files, least, most in store.states(first=first, most_torn=1):
+            if (key := (tuple(sorted(files.items())), least, most)) not in checked:
+                checked.add(key)
+                assert_sound(files, store.expected[least : most + 1])
+        if not was_killed:
+            break
+    assert len(checked) > 1000

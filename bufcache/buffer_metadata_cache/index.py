@@ -107,14 +107,15 @@ class Index:
                 part.kill(part.rows_of(ids))
         self.tail.put(list(latest.values()))
 
-    def replace(self, start: int, stop: int, part: Part | None) -> None:
-        """Put one part in the place of some."""
-        self.parts[start:stop] = [part] if part else []
-        if part is None:
-            return
-        for newer in self.parts[start + 1 :]:
+    def bury(self, part: Part, place: int) -> None:
+        """Make dead in a part what those from a place on, and the tail, have, too."""
+        for newer in self.parts[place:]:
             _hide(part, newer)
         part.kill(part.rows_of(np.sort(self.tail.all_ids())))
+
+    def replace(self, start: int, stop: int, part: Part | None) -> None:
+        """Put one part, which is buried where it has to be, in the place of some."""
+        self.parts[start:stop] = [part] if part else []
 
     def settle(self, part: Part | None) -> None:
         """Put a part, which has what the tail has, in the place of the tail."""
@@ -154,6 +155,7 @@ class Index:
         live = part.live()
         return (part, rows) if live is None or live[rows[0]] else None
 
+    @_mending
     def place(self, id: int) -> Place:
         """Return where a document stands in the log; KeyError where there is none."""
         found = self._find(id)

@@ -192,14 +192,15 @@ class Part(RowSet):
 
     def kill(self, rows: Rows) -> None:
         """Make rows dead: a newer part says what became of their documents."""
-        if self._is_dead is None:
+        if self._is_dead is not None:
+            rows = rows[~self._is_dead[rows]]
+        live = rows if self._is_removed is None else rows[~self._is_removed.at(rows)]
+        size = int(self.places_at(live)[1].sum())
+        if self._is_dead is None:  # nothing was changed where bytes turned out to be damaged
             self._is_dead = np.zeros(self.size, np.bool_)
-        rows = rows[~self._is_dead[rows]]
         self._is_dead[rows] = True
-        if self._is_removed is not None:
-            rows = rows[~self._is_removed.at(rows)]
-        self.live_count -= len(rows)
-        self.live_bytes -= int(self.places_at(rows)[1].sum())
+        self.live_count -= len(live)
+        self.live_bytes -= size
 
     def content(self) -> Content:
         """Return all that the part holds, dead rows included: it says what the commits said that it was made of."""

@@ -9,6 +9,7 @@ import orjson
 
 from bufcache.buffer_metadata_cache.index import Index
 from bufcache.buffer_metadata_cache.store.files import Files
+from bufcache.buffer_metadata_cache.store.log import Log
 from bufcache.buffer_metadata_cache.store.state import Schemas, State
 from bufcache.errors import CacheFormatError
 
@@ -19,15 +20,20 @@ def problems(files: Files, schemas: Schemas, held: State) -> list[str]:
         from_log = State(files, schemas, uses_segments=False)
     except CacheFormatError as error:
         return [str(error)]
-    found = list(from_log.log.damage)
-    rest = files.size(from_log.log.name) - from_log.log.position.end
-    if rest:
-        found.append(f"{from_log.log.name}: {rest} bytes at the end are of a commit that was not finished")
     from_segments = State(files, schemas)
+    found = [*from_log.log.damage, *_rest(files, from_log.log, from_segments.log)]
     for state, what in ((held, "in memory"), (from_segments, "in columns")):
         found += _differences(state, from_log, what)
         found += [f"{reason}; it is not used" for reason in state.unusable.values()]
     return list(dict.fromkeys(found))
+
+
+def _rest(files: Files, log: Log, known: Log) -> Iterator[str]:
+    end, size = log.position.end, files.size(log.name)
+    if known.position.end > end:
+        yield f"{log.name}: bytes {end} to {known.position.end} are damaged, as the columns show"
+    elif size > end:
+        yield f"{log.name}: {size - end} bytes at the end are of a commit that was not finished"
 
 
 def _differences(state: State, from_log: State, what: str) -> Iterator[str]:

@@ -61,6 +61,9 @@ class Files(Protocol):
     def remove(self, name: str) -> None:
         """Remove a file, if it can be: where another process has it open, that may have to wait."""
 
+    def sync(self, name: str) -> None:
+        """Wait until all of a file is on the disk."""
+
     def sync_names(self) -> None:
         """Wait until it is on the disk that the files and their folder exist."""
 
@@ -167,6 +170,13 @@ class DiskFiles:
         with suppress(OSError):
             os.remove(self._of(name))
 
+    def sync(self, name: str) -> None:
+        writer = os.open(self._of(name), os.O_WRONLY | _BINARY)
+        try:
+            _sync(writer)
+        finally:
+            os.close(writer)
+
     def sync_names(self) -> None:
         for folder in (self._path, os.path.dirname(self._path)):
             _sync_folder(folder)
@@ -208,8 +218,7 @@ class DiskFiles:
 
         with open(self._of(OWNER), "wb") as file:
             file.write(orjson.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
-            file.flush()
-            self._ahead = os.fstat(file.fileno()).st_mtime_ns - time.time_ns()
+        self._ahead = os.stat(self._of(OWNER)).st_mtime_ns - time.time_ns()
 
     def clock(self) -> int:
         return self._ahead
@@ -263,6 +272,9 @@ class MemoryFiles:
 
     def remove(self, name: str) -> None:
         self._files.pop(name, None)
+
+    def sync(self, name: str) -> None:
+        pass
 
     def sync_names(self) -> None:
         pass

@@ -20,6 +20,7 @@ swapped unnoticed. The last commit of a log that was rewritten says in which log
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -88,19 +89,57 @@ def current_generation(files: Files) -> int | None:
     ------
     CacheFormatError
         A log says that it goes on in one that is not there.
+    FileNotFoundError
+        A log was rewritten and removed while this was looked for.
     """
     there = generations(files.names())
     if not there:
         return None
-    generation = there[0]
-    while (following := Log(files, generation).continued_in()) is not None:
-        if following not in there:
-            raise CacheFormatError(
-                f"{files}: {name_of(generation)} goes on in {name_of(following)}, which is missing; bring it back, or "
-                "make a new cache and synchronise it"
-            )
-        generation = following
+    generation, following = there[0], Log(files, there[0]).continued_in()
+    while following is not None:
+        _require_following(files, generation, following)
+        generation, following = following, Log(files, following).continued_in()
+    if generation not in generations(files.names()):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name_of(generation))
     return generation
+
+
+def _require_following(files: Files, generation: int, following: int) -> None:
+    there = generations(files.names())
+    if generation in there and following not in there:
+        raise CacheFormatError(
+            f"{files}: {name_of(generation)} goes on in {name_of(following)}, which is missing; bring it back, or "
+            "make a new cache and synchronise it"
+        )
+
+
+def remove_older(files: Files, generation: int) -> None:
+    """Remove the logs that lead to a generation, as far as nobody has them open.
+
+    None must outlast the one in which it goes on: the oldest goes first, for good before the next one.
+    """
+    older = [each for each in generations(files.names()) if each < generation]
+    for each in older:
+        if each != older[0]:
+            files.sync_names()
+        files.remove(name_of(each))
+        if each in generations(files.names()):
+            return
+
+
+def remove_unfinished(files: Files, generation: int) -> None:
+    """Remove what was left of a log in the making: once the one before it is gone it would be taken for whole.
+
+    Raises
+    ------
+    OSError
+        It cannot be removed.
+    """
+    for each in generations(files.names()):
+        if each > generation:
+            files.remove(name_of(each))
+            if each in generations(files.names()):
+                raise OSError(errno.EBUSY, "a log that was not finished cannot be removed", name_of(each))
 
 
 class Log:
@@ -111,6 +150,8 @@ class Log:
         self.generation = generation
         self.name = name_of(generation)
         self._is_poisoned = False
+        self.is_synced = False
+        """Whether what leads to this log is known to be on the disk."""
         self.damage: list[str] = []
         self.position = self.beginning = Position(0, 0, 0, 0)
         """Up to where it was read, and where its first commit starts."""
@@ -300,7 +341,6 @@ class Log:
             The largest id in them.
         """
         self.prepare()
-        is_first = self.position.number == 0
         position = self.position._replace(largest=max(self.position.largest, largest))
         written: list[Commit] = []
         pieces: list[bytes] = []
@@ -311,10 +351,19 @@ class Log:
             position = commit.position
         with self._poisoning():
             self._files.append(self.name, b"".join(pieces))
-            if is_first:
-                self._files.sync_names()
+            self._sync()
         self.position = position
         return written
+
+    def _sync(self) -> None:
+        """Wait until it is on the disk what leads to this log: who wrote that may have been killed before it was."""
+        if self.is_synced:
+            return
+        for generation in generations(self._files.names()):
+            if generation < self.generation:
+                self._files.sync(name_of(generation))
+        self._files.sync_names()
+        self.is_synced = True
 
     def _formed(self, lines: Sequence[bytes], before: Position) -> tuple[bytes, Commit]:
         """Return the header line of a commit, and the commit."""
@@ -332,9 +381,11 @@ class Log:
         return header, Commit(before.end, first, payload, position, is_chained=True)
 
     def append_continuation(self, following: Log) -> None:
-        """Write that the log goes on in another one: the last commit of this one."""
+        """Write that the log goes on in another one: the last commit of this one, which is still to be read."""
         line = b'{"continued":%d,"checksum":"%08x"}' % (following.generation, following.salt)
+        before = self.position
         self.append([line])
+        self.position = before
 
     def prepare(self) -> None:
         """Cut off what was left unfinished, here or by a writer before, and begin the log where there is none."""
@@ -344,7 +395,8 @@ class Log:
                 "it kept"
             )
         with self._poisoning():
-            if self._files.size(self.name) > self.position.end:
+            if (size := self._files.size(self.name)) > self.position.end:
+                self._require_torn(size)
                 # Under the lock this is no commit in the making; readers do not take over what does not verify.
                 tell(
                     "%s: %s is cut at byte %d: what follows is no whole commit",
@@ -356,7 +408,17 @@ class Log:
             if self.position.end == 0:
                 line, checksum = _first_line(self.generation, os.urandom(8))
                 self._files.append(self.name, line)
+                self._files.read(self.name, 0, 1)  # what is open can be read when another process has rewritten it
                 self._start(len(line), checksum)
+
+    def _require_torn(self, size: int) -> None:
+        """Raise where what follows is a commit after all: its writer was told of an error, and readers may have it."""
+        following = self.commit_at(self.position.end, size) if self.position.end else None
+        if following is not None and following.is_chained:
+            raise BufcacheError(
+                f"{self._files}: a commit that failed stands in {self.name} all the same, and has not been read yet; "
+                "end this change and begin it anew"
+            )
 
     @contextmanager
     def _poisoning(self) -> Iterator[None]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 from zlib import crc32
@@ -26,11 +27,12 @@ from bufcache.buffer_metadata_cache.store.log import (
     current_generation,
     encode,
     generations,
+    remove_older,
+    remove_unfinished,
     tell,
 )
-from bufcache.buffer_metadata_cache.store.log import name_of as log_name
 from bufcache.buffer_metadata_cache.store.segments import FOLDER, Range, Segment
-from bufcache.errors import CacheFormatError
+from bufcache.errors import BufcacheError, CacheFormatError
 
 Schemas = Mapping[str, Fields]
 
@@ -73,15 +75,17 @@ class State:
         self._files = files
         self._schemas = schemas
         damaged: dict[str, str] = {}
-        for attempt in range(_TRIES):
-            self._clear(damaged)
+        tries = 0
+        while True:
             try:
+                self._clear(damaged)
                 self._load(uses_segments)
                 return
             except DamagedPartError as damage:
                 damaged[damage.name] = str(damage)
             except FileNotFoundError:  # merged, or rewritten, while it was being opened
-                if attempt == _TRIES - 1:
+                tries += 1
+                if tries == _TRIES:
                     raise
 
     def _clear(self, damaged: dict[str, str]) -> None:
@@ -125,8 +129,10 @@ class State:
             return None
         try:
             segment = segments.open_segment(self._files, name, self.log.salt, self._schemas)
-        except DamagedPartError as damage:
-            self.unusable[name] = str(damage)
+        except FileNotFoundError:
+            raise
+        except (DamagedPartError, OSError) as error:
+            self.unusable[name] = str(error)
             return None
         if self._files.size(self.log.name) < end:
             self.log.damage.append(f"{self.log.name} ends before byte {end}, up to which {name} knows it")
@@ -174,6 +180,9 @@ class State:
         return self._read(None)
 
     def _read(self, limit: int | None) -> int | None:
+        if not self.log.begin():  # others may have begun it, and rewritten and removed it, too
+            there = generations(self._files.names())
+            return max((each for each in there if each != self.log.generation), default=None)
         for commit in self.log.read_on(limit):
             if (generation := commit.continued_in) is not None:
                 return generation
@@ -217,11 +226,16 @@ class State:
         return Segment(limits, parts, {table: index.largest_id for table, index in self.tables.items()})
 
     def _exchange(self, start: int, stop: int, segment: Segment) -> None:
-        """Put one segment in the place of some."""
+        """Put one segment in the place of some; where a newer one is damaged nothing is changed."""
+        places = {}
         for table, index in self.tables.items():
             before = sum(table in each.parts for each in self.segments[:start])
             replaced = sum(table in each.parts for each in self.segments[start:stop])
-            index.replace(before, before + replaced, segment.parts.get(table))
+            places[table] = before, before + replaced
+            if table in segment.parts:
+                index.bury(segment.parts[table], before + replaced)
+        for table, index in self.tables.items():
+            index.replace(*places[table], segment.parts.get(table))
         self.segments[start:stop] = [segment]
 
     def mend(self, damage: DamagedPartError) -> None:
@@ -232,9 +246,10 @@ class State:
         CacheFormatError
             The log is damaged there, too; what is left of it is taken over.
         """
-        if not self._is_loaded:
+        names = [segment.name for segment in self.segments]
+        if not self._is_loaded or damage.name not in names:
             raise damage
-        place = next(number for number, segment in enumerate(self.segments) if segment.name == damage.name)
+        place = names.index(damage.name)
         tell("%s: %s; the log is read instead", self._files, damage)
         damaged = self.segments[place]
         mended = self._from_log(damaged.range)
@@ -245,6 +260,15 @@ class State:
                 f"{self._files}: {damage}, and so is the log there; what is left answers from now on, and the next "
                 "synchronisation reads the files of the rest anew"
             )
+
+    def _mending(self, do: Callable[[], None]) -> None:
+        """Do something, and begin anew where a segment turned out to be damaged and was mended."""
+        for _ in range(len(self.segments)):
+            try:
+                return do()
+            except DamagedPartError as damage:
+                self.mend(damage)
+        return do()
 
     def _from_log(self, limits: Range) -> Segment:
         """Return the segment that a range of the log makes."""
@@ -258,6 +282,8 @@ class State:
                     tables[table] = Index(self._schemas.get(table, {}))
                 tables[table].apply([change])
         self.log.damage += other.damage
+        if other.position != limits.end:
+            self.log.damage.append(f"{self.log.name}: bytes {other.position.end} to {limits.end.end} are damaged")
         contents = {table: [index.tail.content()] for table, index in tables.items()}
         return self._made(limits, contents)
 
@@ -273,8 +299,24 @@ class State:
 
     def commit(self, lines: Sequence[bytes], largest: int) -> None:
         """Append a commit, and take it over as any other process will read it."""
-        commit = self.log.append(lines, largest)
-        self._apply(commit)
+        before = self.log.position
+        commit = self._append(lines, largest)
+        with self._read_again(before):
+            self._apply(commit)
+
+    def _append(self, lines: Sequence[bytes], largest: int) -> Commit:
+        if not self.log.is_synced:
+            remove_older(self._files, self.log.generation)  # else a crash may lose that they go on in this one
+        return self.log.append(lines, largest)
+
+    @contextmanager
+    def _read_again(self, before: Position) -> Iterator[None]:
+        """Go back to before a commit that could not be taken over: it stands in the log, and is read like another's."""
+        try:
+            yield
+        except BaseException:
+            self.log.position = before
+            raise
 
     def commit_batch(self, table: str, ids: Ids, lines: Sequence[bytes], values: Mapping[str, Values]) -> None:
         """Append a commit of whole documents whose columns are known.
@@ -291,17 +333,19 @@ class State:
             Their columns, which hold what another process will read from the lines.
         """
         self._settle()
-        commit = self.log.append(lines, int(ids[-1]))
-        before = self._settled  # not before the append, which may have begun the log
+        before = self.log.position
+        commit = self._append(lines, int(ids[-1]))
         lengths = np.fromiter(map(len, lines), np.int64, len(lines))
         offsets = commit.start + np.cumsum(lengths + 1) - lengths - 1
         checksums = np.fromiter(map(crc32, lines), np.int64, len(lines))
         index = self._index(table)
         part = part_of(index.fields, Content(ids, None, Places(offsets, lengths, checksums), values))
-        index.add(part)
+        with self._read_again(before):
+            index.add(part)
         self._last_commit = commit.at
         largest = {name: each.largest_id for name, each in self.tables.items()}
-        self.segments.append(Segment(Range(before, commit.position, commit.at), {table: part}, largest))
+        # What is settled, not what was before: the append may have begun the log.
+        self.segments.append(Segment(Range(self._settled, commit.position, commit.at), {table: part}, largest))
 
     # -- segments ---------------------------------------------------------------------------------------------------
 
@@ -314,15 +358,20 @@ class State:
     def flush(self) -> None:
         """Write the segments that are missing, and merge; where that fails it is only told: the log has everything."""
         try:
-            self._settle()
-            self._join_unwritten()
-            for place, segment in enumerate(self.segments):
-                if segment.name is None:
-                    self._write(place, place + 1, segment)
-            self._merge()
-            self._sweep()
-        except OSError as error:
+            self._mending(self._flush)
+        except (OSError, CacheFormatError, DamagedPartError) as error:
             tell("%s: columns could not be written, so that opening takes longer: %s", self._files, error)
+
+    def _flush(self) -> None:
+        remove_older(self._files, self.log.generation)
+        self._settle()
+        self._join_unwritten()
+        for place, segment in enumerate(self.segments):
+            if segment.name is None:
+                self._write(place, place + 1, segment)
+        self._merge()
+        self._sweep()
+        remove_unfinished(self._files, self.log.generation)
 
     def _join_unwritten(self) -> None:
         """Make one segment of those behind the last one that is written."""
@@ -365,15 +414,12 @@ class State:
         return None
 
     def _sweep(self) -> None:
-        """Remove what nothing leads to: logs that were rewritten or not finished, segments that were merged."""
+        """Remove the segments that were merged, and what was left of segments in the making."""
         used = {segment.name for segment in self.segments}
         for name in self._files.names(FOLDER):
             is_ours = name.endswith(UNFINISHED) or segments.is_name(name)
             if is_ours and f"{FOLDER}/{name}" not in used:
                 self._files.remove(f"{FOLDER}/{name}")
-        for generation in generations(self._files.names()):
-            if generation != self.log.generation:
-                self._files.remove(log_name(generation))
 
     # -- compaction -------------------------------------------------------------------------------------------------
 
@@ -388,45 +434,54 @@ class State:
         """Rewrite the log if there is room for it; else keep what there is."""
         try:
             return self.compact()
-        except OSError as error:
+        except (OSError, BufcacheError) as error:
             tell("%s: the log could not be rewritten without what is dead: %s", self._files, error)
             return self
 
     def mended(self) -> State:
         """Write the segments anew and, where the log itself is damaged, that too, with what can be trusted."""
-        state = State(self._files, self._schemas, uses_segments=False)
-        if state.log.damage:
-            state = State(self._files, self._schemas)
+        from_log = State(self._files, self._schemas, uses_segments=False)
+        state = State(self._files, self._schemas)
+        if from_log.log.damage or from_log.log.position != state.log.position:
             state.verify()
             return state.compact()
-        state.log.prepare()  # cuts off what is of no whole commit
-        state.flush()
-        return state
+        from_log.log.prepare()  # cuts off what is of no whole commit
+        from_log.flush()
+        return from_log
 
     def verify(self) -> None:
         """Look at all of every segment; one that is damaged is read from the log."""
-        for name in [segment.name for segment in self.segments]:
-            segment = next(each for each in self.segments if each.name == name)
-            try:
-                for part in segment.parts.values():
-                    part.content()
-            except DamagedPartError as damage:
-                self.mend(damage)
+        for place in range(len(self.segments)):  # mended ones keep their places
+            with suppress(CacheFormatError):  # what is lost of both is known
+                self._mending(partial(self._look_at, place))
+
+    def _look_at(self, place: int) -> None:
+        for part in self.segments[place].parts.values():
+            part.content()
 
     def compact(self) -> State:
         """Write what holds into a new log, in which this one goes on; return its state."""
-        new = Log(self._files, 1 + max(generations(self._files.names()), default=0))
+        self.log.prepare()
+        remove_unfinished(self._files, self.log.generation)  # for good when the new log is: its name is synced
+        new = Log(self._files, self.log.generation + 1)
+        try:
+            self._write_live(new)
+        except BaseException:
+            self._files.remove(new.name)
+            raise
+        self.log.append_continuation(new)
+        state = State(self._files, self._schemas)
+        state.flush()
+        return state
+
+    def _write_live(self, log: Log) -> None:
         commits: list[list[bytes]] = []
         for table in list(self.tables):
             for lines in self._live_lines(table):
                 commits.append(lines)
                 if len(commits) >= _COMPACTED:
-                    self._append_all(new, commits)
-        self._append_all(new, commits)
-        self.log.append_continuation(new)
-        state = State(self._files, self._schemas)
-        state.flush()
-        return state
+                    self._append_all(log, commits)
+        self._append_all(log, commits)
 
     def _append_all(self, log: Log, commits: list[list[bytes]]) -> None:
         log.append_all(commits, max((index.largest_id for index in self.tables.values()), default=0))
@@ -440,7 +495,8 @@ class State:
             block = rows[start : start + _COMMITTED]
             found = zip(block, self.lines(table, block), strict=True)
             lines = [line or self._rebuilt(table, row) for row, line in found]
-            yield [line for line in lines if line]
+            if whole := [line for line in lines if line]:
+                yield whole
         largest = max(index.largest_id, self.log.lost_up_to)
         if largest > 0 and largest not in index:
             yield [encode(table, largest, None)]
