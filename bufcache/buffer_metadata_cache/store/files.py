@@ -167,6 +167,8 @@ class DiskFiles:
             raise
 
     def remove(self, name: str) -> None:
+        if name in self._readers:  # Windows removes no file that is open
+            os.close(self._readers.pop(name))
         with suppress(OSError):
             os.remove(self._of(name))
 
