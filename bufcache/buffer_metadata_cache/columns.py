@@ -72,6 +72,10 @@ class Column(ABC):
     def compare(self, symbol: str, value: Any, rows: Rows | None) -> Mask:
         """Return for which rows the comparison holds; what it says of rows without a value is meaningless."""
 
+    def may_hold(self, symbol: str, value: Any) -> bool:
+        """Tell whether a comparison may hold for any row, without looking at any."""
+        return True
+
     @abstractmethod
     def isin(self, values: Collection[Any], rows: Rows | None) -> Mask:
         """Return which rows have one of the values."""
@@ -91,6 +95,10 @@ class Column(ABC):
     def ranks(self, rows: Rows) -> NDArray[Any] | None:
         """Return numbers that sort rows as their values do, in all columns of the field; None where there are none."""
         return None
+
+    def different(self, rows: Rows) -> tuple[list[str], NDArray[np.intp]]:
+        """Return texts, and the place of each row's among them; any for a row without one."""
+        return [text or "" for text in self.take(rows)], np.arange(len(rows))
 
 
 class StoredColumn(Column):
@@ -162,6 +170,11 @@ class NumberColumn(StoredColumn):
         super().__init__(kind, values, is_known)
         self._limits = limits
 
+    def may_hold(self, symbol: str, value: Any) -> bool:
+        if self._limits is None:
+            return True
+        return fit(symbol, value, np.dtype(np.int64), self._limits) is not False
+
     def compare(self, symbol: str, value: Any, rows: Rows | None) -> Mask:
         array = self.values.of(rows)
         fitted = fit(symbol, value, array.dtype, self._limits)
@@ -217,6 +230,12 @@ class TextColumn(StoredColumn):
             return np.fromiter(map(test, self.texts.take(codes)), np.bool_, len(rows))
         passed = np.fromiter(map(test, self.texts.all()), np.bool_, len(self.texts))
         return passed[codes] if len(passed) else np.zeros(len(codes), np.bool_)
+
+    def different(self, rows: Rows) -> tuple[list[str], NDArray[np.intp]]:
+        if not len(self.texts):
+            return [""], np.zeros(len(rows), np.intp)
+        codes, places = np.unique(self.values.at(rows), return_inverse=True)
+        return self.texts.take(codes), places
 
     def _as_seen(self, stored: NDArray[Any]) -> list[Any]:
         return self.texts.take(stored) if len(self.texts) else [None] * len(stored)
