@@ -105,8 +105,8 @@ def test_the_cache_holds_what_the_log_says(tmp_path, machine):
     assert caches[0].get_matching_metadata() == caches[1].get_matching_metadata()
     assert {entry.machine_id for entry in caches[0].get_matching_metadata()} == {machine}
     logs = [next(Path(repr(cache._database)).glob("documents-*")).read_bytes() for cache in caches]
-    lines = [[line for line in log.splitlines() if line.startswith(b"[")] for log in logs]
-    assert lines[0] == lines[1]  # byte for byte
+    lines = [[orjson.loads(line) for line in log.splitlines() if line.startswith(b"[")] for log in logs]
+    assert lines[0] == lines[1]
     for cache in caches:
         cache.close()
 

@@ -31,6 +31,12 @@ from bufcache.buffer_parser.batch import Decoder
 _FIELDS = {field.name: field for field in BufferMetadata.stored_fields() if field.name not in ("id", "machine_id")}
 """What a file says; the others are what the cache says."""
 
+_OWN = (
+    *("filename", "process", "process_time", "process_date_time", "header_hash", "file_size", "mtime_ns"),
+    *("partnumber", "channel", "sample_count", "spec_count", "db_count", "full_blocks"),
+)
+"""The fields in which nearly each file is different; in the others many of a batch are alike, and are written once."""
+
 _READ = 4096
 """Bytes that are read of a file; one whose header is longer, and hardly any is, is read by itself."""
 
@@ -59,7 +65,7 @@ class Batch(NamedTuple):
 
 
 def read_batch(
-    files: Sequence[Task], buffer_class: type[Any], clock: int = 0, on_read: Callable[[], object] = lambda: None
+    files: Sequence[Task], buffer_class: type[Any], clock: int = 0, on_read: Callable[[], object] | None = None
 ) -> Batch:
     """Read files and return what they say.
 
@@ -87,12 +93,12 @@ def read_batch(
             skipped.add(number)
         if reading.document is not None:
             columns.add_document(number, reading.document)
-        if not is_ours:
+        if on_read and not is_ours:
             on_read()
     return columns.batch(began, errors, skipped)
 
 
-def _read_starts(files: Sequence[Task], columns: _Columns, on_read: Callable[[], object]) -> Iterable[int]:
+def _read_starts(files: Sequence[Task], columns: _Columns, on_read: Callable[[], object] | None) -> Iterable[int]:
     """Read and decode headers; return the numbers of the files that are to be read one at a time."""
     numbers, starts, others = [], [], []
     start_of = cache(paths.start)
@@ -103,7 +109,8 @@ def _read_starts(files: Sequence[Task], columns: _Columns, on_read: Callable[[],
         else:
             numbers.append(number)
             starts.append(start)
-        on_read()
+        if on_read:
+            on_read()
     return others + columns.add_headers(files, numbers, starts) if numbers else others
 
 
@@ -184,14 +191,10 @@ class _Columns:
     def _decoded_documents(self) -> list[bytes]:
         """Return the documents of the headers that were decoded."""
         lists = {name: values for name, field in _FIELDS.items() if (values := self._stored(field)) is not None}
-        rows = zip(*lists.values(), strict=True)
-        documents = [dict(zip(lists, row, strict=True)) for row in rows]
-        for name, values in lists.items():
-            if None in values:
-                for document, value in zip(documents, values, strict=True):
-                    if value is None:
-                        del document[name]
-        return list(map(orjson.dumps, documents))
+        own = {name: lists.pop(name) for name in _OWN if name in lists}
+        shared = {row: _members(lists, row) for row in set(zip(*lists.values(), strict=True))}
+        rows = zip(zip(*lists.values(), strict=True), zip(*own.values(), strict=True), strict=True)
+        return [b"{%b,%b}" % (shared[alike], _members(own, other)) for alike, other in rows]
 
     def _stored(self, field: Field[Any]) -> list[Any] | None:
         """Return the values of a field as they stand in documents, None where it has none; None where it never has."""
@@ -225,6 +228,14 @@ class _Columns:
             numbers = np.array([0 if value is None else value for value in loaded], field.kind.dtype)
             values, known = np.concatenate([values, numbers]), np.concatenate([known, [v is not None for v in loaded]])
         return _in_order(Values(values, None if known.all() else known), order)
+
+
+def _members(names: Iterable[str], row: tuple[Any, ...]) -> bytes:
+    """Return the members of a JSON object, without what is not known."""
+    members = dict(zip(names, row, strict=True))
+    if None in row:
+        members = {name: value for name, value in members.items() if value is not None}
+    return orjson.dumps(members)[1:-1]
 
 
 def _in_order(values: Values, order: NDArray[np.intp]) -> Values:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any, NamedTuple
 
 from bufcache.buffer_metadata_cache.batches import Batch, read_batch
@@ -65,7 +66,7 @@ class Reader(NamedTuple):
             yield chunk, self._read(files, chunk, advance)
 
     def _read(self, files: Sequence[Task], chunk: range, advance: Callable[[int], object]) -> Batch:
-        return read_batch(files[chunk.start : chunk.stop], self.buffer_class, self.clock, lambda: advance(1))
+        return read_batch(files[chunk.start : chunk.stop], self.buffer_class, self.clock, partial(advance, 1))
 
     def _distributed(
         self, files: Sequence[Task], numbers: range, executor: Executor, advance: Callable[[int], object]

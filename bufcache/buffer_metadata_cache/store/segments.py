@@ -191,13 +191,16 @@ def _written_column(members: _Members, values: Values) -> dict[str, Any]:
         if values.array.dtype.kind != "f" and len(values.array):
             about["limits"] = [int(values.array.min()), int(values.array.max())]
         return about
-    pieces = [text.encode("utf-8", "surrogatepass") for text in values.texts]
-    raw = b"".join(pieces)
-    stops = np.cumsum([0, *map(len, pieces)], dtype=np.int64)
+    joined = "".join(values.texts)
+    sizes: Iterable[int] = map(len, values.texts)
+    if not joined.isascii():
+        sizes = (len(text.encode("utf-8", "surrogatepass")) for text in values.texts)
+    raw = joined.encode("utf-8", "surrogatepass")
+    stops = np.cumsum([0, *sizes], dtype=np.int64)
     return {
         **about,
-        "texts": len(pieces),
-        "is_ascii": raw.isascii(),
+        "texts": len(values.texts),
+        "is_ascii": joined.isascii(),
         "stops": members.array(stops),
         "bytes": members.array(np.frombuffer(raw, np.uint8)),
     }
