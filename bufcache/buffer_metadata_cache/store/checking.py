@@ -24,7 +24,7 @@ def problems(files: Files, schemas: Schemas, held: State) -> list[str]:
     found = [*from_log.log.damage, *_rest(files, from_log.log, from_segments.log)]
     for state, what in ((held, "in memory"), (from_segments, "in columns")):
         found += _differences(state, from_log, what)
-        found += [f"{reason}; it is not used" for reason in state.unusable.values()]
+    found += [f"{reason}; it is not used" for reason in from_segments.unusable.values()]
     return list(dict.fromkeys(found))
 
 
