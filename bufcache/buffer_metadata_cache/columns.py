@@ -173,7 +173,8 @@ class NumberColumn(StoredColumn):
     def may_hold(self, symbol: str, value: Any) -> bool:
         if self._limits is None:
             return True
-        return fit(symbol, value, np.dtype(np.int64), self._limits) is not False
+        dtype = np.dtype(np.int64 if self._limits[0] < 0 else np.uint64)
+        return fit(symbol, value, dtype, self._limits) is not False
 
     def compare(self, symbol: str, value: Any, rows: Rows | None) -> Mask:
         array = self.values.of(rows)
