@@ -147,3 +147,18 @@ def test_every_command_and_option_is_documented():
         assert f"`bufcache {command}" in documented
     for option in re.findall(r"(?<![\w-])-[\w-]+", "".join(map(helped, commands)) + helped()):
         assert option == "-h" or re.search(rf"(?<![\w-]){option}(?![\w-])", documented), option
+
+
+# -- guarantees -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("promise", "tests"), table("guarantees.md", "## What is promised"), ids=lambda cell: cell.replace("*", "")[:40]
+)
+def test_each_promise_names_tests_that_there_are(promise, tests):
+    """Each promise names at least one test, and each test that is named exists."""
+    named = re.findall(r"`(test_\w+\.py)::(\w+)`", tests)
+    assert named
+    for file, name in named:
+        text = (Path(__file__).parent / file).read_text("utf-8")
+        assert re.search(rf"^(def {name}\(|{name} = )", text, re.MULTILINE), f"{promise}: {file} has no {name}"
