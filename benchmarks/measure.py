@@ -31,8 +31,8 @@ class Row:
     def cells(self) -> tuple[str, ...]:
         ours, rival, floor = (self.seconds.get(side) for side in ("ours", "rival", "floor"))
         ratios = [f"{rival / ours:.2f}" if rival else "-", f"{ours / floor:.2f}" if floor else "-"]
-        times = map(_duration, (ours, rival, floor))
-        return self.what, *times, *ratios, _duration(floor and ours - floor), self.must
+        times = map(duration, (ours, rival, floor))
+        return self.what, *times, *ratios, duration(floor and ours - floor), self.must
 
 
 def arguments(description: str, rounds: int) -> ArgumentParser:
@@ -65,13 +65,20 @@ def alternate(sides: Mapping[str, Callable[[], float]], rounds: int) -> dict[str
 
 def report(name: str, notes: str, rows: Sequence[Row]) -> None:
     """Print a table with what it was measured on, and keep it as results/<name>.txt."""
-    lines = [COLUMNS, *(row.cells() for row in rows)]
+    keep(name, "\n".join([notes, *machine(), "", *aligned([COLUMNS, *(row.cells() for row in rows)]), ""]))
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table: the first and the last column of each are words, those between numbers."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    table = [
+    return [
         "  ".join([what.ljust(widths[0]), *map(str.rjust, numbers, widths[1:-1]), must]).rstrip()
         for what, *numbers, must in lines
     ]
-    text = "\n".join([notes, *machine(), "", *table, ""])
+
+
+def keep(name: str, text: str) -> None:
+    """Print a result and keep it as results/<name>.txt."""
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.txt").write_text(text, encoding="utf-8")
     print(text, end="")
@@ -89,7 +96,8 @@ def machine() -> list[str]:
     ]
 
 
-def _duration(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
+    """Return seconds as people read them."""
     if seconds is None:
         return "-"
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.2f} ms"

@@ -2,29 +2,35 @@
 
 Against the rival, qass-tools-analyzer on SQLite, which reads in a pool of one process a core, and against the floor,
 what any program must do: walk and stat, and for new files open, read the header, close, and hash it with SHA-256. The
-page cache is warm. All new: a cache is made, filled durably and left open. Nothing to do: that cache again. The last
-rows are of the smallest tree with headers padded with zeros, of which the rival warns at length (see trees.py).
+page cache is warm. All new: a cache is made, filled durably and left open. Nothing to do: that cache again. The rows
+behind are of the smallest tree with headers padded with zeros, of which the rival warns at length (see trees.py). The
+second table says whether a file costs more where there are more: up to 100,000 files are made, larger trees are hard
+links to these.
 
-    python benchmarks/sync.py                    # some minutes
-    python benchmarks/sync.py --files 1000       # half a minute
+    python benchmarks/sync.py                                    # a quarter of an hour
+    python benchmarks/sync.py --files 1000 --scaling 1000        # half a minute
 """
 
 import os
+import shutil
 from collections.abc import Iterator
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from measure import Row, alternate, arguments, open_rival, report, timed
+from measure import COLUMNS, Row, aligned, alternate, arguments, keep, machine, open_rival, timed
 from qass.tools.analyzer.buffer_metadata_cache import BufferMetadata as RivalMetadata
 from sqlalchemy import select
-from trees import tree
+from trees import link_copies, tree
 
 from bufcache import BufferMetadataCache
 
 FIELDS = ("directory_path", "filename", "header_hash", "project_id", "process", "channel", "compression_frq")
 FIELDS += ("spec_count", "partnumber", "preamp_gain", "analyzer_version")  # some have None
+LARGEST = 100_000
+"""Files of the largest tree that is made."""
+
 QUERIES = {"ours": None, "rival": select(RivalMetadata)}
 
 
@@ -76,6 +82,34 @@ def measured(files: int, with_rival: bool, rounds: int, is_padded: bool = False)
         assert caches["ours"].synchronize_directory(root, verbose=0).unchanged == files
 
 
+def scaled(files: int, rounds: int) -> tuple[str, ...]:
+    """Measure what a file costs in a tree of that size."""
+    with tree(min(files, LARGEST)) as work:
+        root, cache, found = work / "tree", work / "cache", []
+        link_copies(root, -(-files // LARGEST))
+
+        def cold() -> float:
+            shutil.rmtree(cache, ignore_errors=True)
+            return timed(synchronise)
+
+        def synchronise() -> None:
+            with BufferMetadataCache(cache) as opened:
+                found.append(opened.synchronize_directory(root, verbose=0))
+
+        sides = {
+            "cold": cold,
+            "again": partial(timed, synchronise),
+            "hashes": lambda: timed(lambda: sum(1 for _ in map(header_hash, walk(root)))),
+            "walk": lambda: timed(lambda: sum(1 for _ in walk(root))),
+        }
+        seconds = alternate(sides, rounds)
+        assert (found[-2].added, found[-1].unchanged) == (files, files)
+    each = {side: f"{1e6 * taken / files:.1f}" for side, taken in seconds.items()}
+    ratios = (f"{seconds[side] / seconds[floor]:.2f}" for side, floor in (("cold", "hashes"), ("again", "walk")))
+    links = "hard links" if files > LARGEST else ""
+    return f"{files:,} files", *(each[side] for side in sides), *ratios, links
+
+
 def values(metadata: list[Any]) -> list[tuple[Any, ...]]:
     """Return some fields of all files."""
     return sorted((tuple(getattr(item, name) for name in FIELDS) for item in metadata), key=lambda value: value[:2])
@@ -84,11 +118,22 @@ def values(metadata: list[Any]) -> list[tuple[Any, ...]]:
 def main() -> None:
     parser = arguments(__doc__, rounds=3)
     parser.add_argument("--files", type=int, nargs="+", default=[4000, 100_000], help="sizes of the trees")
-    parser.add_argument("--rival-up-to", type=int, default=4000, help="largest tree that the rival gets (2 ms a file)")
+    parser.add_argument("--rival-up-to", type=int, default=LARGEST, help="largest tree that the rival gets")
+    parser.add_argument("--scaling", type=int, nargs="*", default=[1000, 10_000, LARGEST, 10 * LARGEST], help="sizes")
     options = parser.parse_args()
-    rows = [row for files in options.files for row in measured(files, files <= options.rival_up_to, options.rounds)]
+    rows = []
+    for files in options.files:
+        rows += measured(files, files <= options.rival_up_to, _rounds(files, options.rounds))
     rows += measured(min(options.files), True, options.rounds, is_padded=True)
-    report("sync", f"sync.py: medians of {options.rounds} rounds by turns, after one to warm up", rows)
+    table = [scaled(files, _rounds(files, options.rounds)) for files in options.scaling]
+    heads = ("us a file", "all new", "nothing to do", "floor", "floor", "all new/floor", "nothing/floor", "")
+    notes = f"sync.py: medians of {options.rounds} rounds by turns, one from {LARGEST:,} files on, after one to warm up"
+    lines = [*machine(), "", *aligned([COLUMNS, *(row.cells() for row in rows)]), "", *aligned([heads, *table]), ""]
+    keep("sync", "\n".join([notes, f"load before: {os.getloadavg()[0]:.1f}", *lines]))
+
+
+def _rounds(files: int, rounds: int) -> int:
+    return rounds if files < LARGEST else 1
 
 
 if __name__ == "__main__":

@@ -47,6 +47,14 @@ def tree(files: int, is_padded: bool = False) -> Iterator[Path]:
         shutil.rmtree(work)
 
 
+def link_copies(root: Path, copies: int) -> None:
+    """Make that many trees of a tree in all, below its root: hard links, which cost no room, to the same files."""
+    names = os.listdir(root)
+    for copy in range(1, copies):
+        for name in names:
+            shutil.copytree(root / name, root / f"copy_{copy}" / name, copy_function=os.link)
+
+
 def make_tree(root: Path, files: int, is_padded: bool) -> None:
     """Write that many buffer files below a folder."""
     left = files

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bufcache.buffer_metadata_cache import BufferMetadata, and_, not_, or_, select
 from bufcache.buffer_metadata_cache.index import Index
-from bufcache.buffer_metadata_cache.kinds import Float, Integer, Member, PathText
+from bufcache.buffer_metadata_cache.kinds import Boolean, Float, Integer, Member, PathText
 from bufcache.buffer_metadata_cache.parts import Change, Place
 from bufcache.buffer_metadata_cache.query import OPERATORS, Field, JoinedPath, Order, Predicate
 
@@ -73,6 +73,8 @@ def stored(name: str) -> st.SearchStrategy[Any]:
     kind = FIELDS[name].kind
     if isinstance(kind, Member):
         return st.sampled_from([*map(int, kind.enumeration), 77, 105]) | INTEGERS | UNFIT
+    if isinstance(kind, Boolean):
+        return st.booleans() | INTEGERS | UNFIT
     if isinstance(kind, Integer):
         return INTEGERS | INTEGERS | FLOATS | UNFIT
     if isinstance(kind, Float):
@@ -205,6 +207,8 @@ def held(name: str) -> st.SearchStrategy[Any]:
     kind = FIELDS[name].kind
     if isinstance(kind, Member):
         return st.sampled_from(kind.enumeration) | st.sampled_from([77, 105, -9])
+    if isinstance(kind, Boolean):
+        return st.booleans()
     if isinstance(kind, Integer):
         return st.integers(kind.low, kind.high)
     if isinstance(kind, Float):

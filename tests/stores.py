@@ -144,6 +144,7 @@ def limit(patch, *, flushed=2, merged=10, worth_compacting=1000):
         ("_COMMITTED", 3),
         ("_COMPACTED", 2),
         ("_LARGEST_TAIL", 5),
+        ("_SMALLEST_PART", 1),
         ("_WORTH_COMPACTING", worth_compacting),
     ):
         patch.setattr(store_state, name, value)

@@ -1,9 +1,14 @@
 """Hypothesis strategies: random buffer files, all of them valid."""
 
+import inspect
+from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
+import scenarios
 from hypothesis import strategies as st
 
 from bufcache.buffer_parser.layout import ADCTYPE, DATAKIND, DATAMODE, DATATYPE, FILE_HEADER, KEY_ALPHABET
@@ -138,7 +143,8 @@ def sub_data_files(draw, *, may_lack_ends: bool = False) -> BufferFile:
     words = draw(st.sampled_from([10, 20]))
     enough = block_size // spectrum * max(1, -(-spectrum // max(1, described))) + 3
     entries = draw(st.just(enough) | st.just(enough) | st.integers(0, enough))
-    first = draw(st.lists(st.sampled_from(["io_ports", "mux_port", "new_key4", "sd_rsize"]), unique=True))
+    first = draw(st.lists(st.sampled_from(["io_ports", "mux_port", "sd_rsize"]), unique=True))
+    first += draw(st.sampled_from([[], [], [], ["new_key4"]]))
     last = draw(st.lists(st.sampled_from(["io_ports", "dbfilled", "sd_rsize"]), unique=True))
     generator = np.random.default_rng(draw(st.integers(0, 2**32)))
     largest = draw(st.sampled_from([2, 100, 2**31]))
@@ -166,3 +172,54 @@ def sub_data_files(draw, *, may_lack_ends: bool = False) -> BufferFile:
         block_headers=[block_header() for _ in range(draw(st.integers(1, 4)))],
         missing_bytes=draw(st.just(0) | st.integers(0, 2000)),
     )
+
+
+# -- combinations of scenarios ------------------------------------------------------------------------------------
+
+
+def _arguments(scenario: scenarios.Scenario) -> dict[str, Any]:
+    """Return what a scenario gives to write_buffer, by name; the header as pairs."""
+    given: dict[str, Any] = {}
+
+    def record(*arguments: Any, **options: Any) -> Path:
+        bound = inspect.signature(write_buffer).bind(*arguments, **options)
+        bound.apply_defaults()
+        header = bound.arguments["header"] or {}
+        bound.arguments["header"] = list(header.items() if isinstance(header, Mapping) else header)
+        given.update(bound.arguments)
+        changes = dict(given["header"]) if isinstance(header, Mapping) else given["header"]
+        return write_buffer(given["path"], changes, *bound.args[2:], **bound.kwargs)
+
+    with TemporaryDirectory() as folder, mock.patch.object(scenarios, "write_buffer", record):
+        scenario.write(Path(folder, "Scenario"))
+    return given
+
+
+PARTS = [_arguments(scenario) for scenario in scenarios.SCENARIOS]
+"""What each scenario is made of."""
+
+
+@st.composite
+def combined_scenarios(draw) -> BufferFile:
+    """Draw a file that is several scenarios at once, where they contradict each other the later; possibly cut."""
+    parts = draw(st.lists(st.sampled_from(PARTS), min_size=1, max_size=4))
+    arrays = [part["data"] for part in parts if part["data"] is not None]
+    data = arrays[-1] if arrays else scenarios.ramp(20, 64)
+    entries = list(typical_header(data).items())
+    for key, value in (entry for part in parts for entry in part["header"]):
+        entries = [entry for entry in entries if value is not None or entry[0] != key]
+        entries.append((key, value))
+    block_headers = [part["block_headers"] for part in parts if part["block_headers"]]
+    if block_headers:
+        entries.append(("dbhdsize", 2048))  # there is room for them all
+    return BufferFile(
+        header=entries,
+        data=data,
+        header_size=draw(st.sampled_from([part["header_size"] for part in parts])),
+        block_headers=_first_of(block_headers[-1]) if block_headers else [{}],
+        missing_bytes=draw(st.just(0) | st.integers(0, 3000)),
+    )
+
+
+def _first_of(block_headers: Any) -> list[Any]:
+    return [block_headers(number) for number in range(3)] if callable(block_headers) else list(block_headers)

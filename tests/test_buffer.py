@@ -11,6 +11,7 @@ from scenarios import SCENARIOS, ramp
 
 from bufcache.buffer_parser import Buffer, filter_buffers
 from bufcache.errors import (
+    BufcacheError,
     ClosedError,
     InvalidArgumentError,
     InvalidFileError,
@@ -453,6 +454,43 @@ def test_no_spectrum_at_a_time_without_duration(path, duration):
     buffer = Buffer(write_buffer(path, {"framedur": duration}))
     with pytest.raises(InvalidFileError, match=path.name):
         buffer.time_to_spec(5)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [{}, {"framsize": 2**31 - 1}, {"framsize": 0}, {"db__size": 0}, {"b_p_samp": 3}, {"dbhdsize": 2**30}],
+    ids=str,
+)
+def test_the_path_stands_once_in_every_message(path, header):
+    """An error names the file, and only once, however deep it comes from, with the file open and without."""
+    write_buffer(path, header | {"adbitres": 12, "fftlogsh": 8}, block_headers=lambda number: None)
+    calls = (
+        *(lambda buffer: buffer.get_data(5, 3), lambda buffer: buffer.get_data(frequency=(2, 1))),
+        *(lambda buffer: buffer.get_data(0, 1, "delog"), lambda buffer: buffer.get_data("0")),
+        *(lambda buffer: buffer.db_header(99), lambda buffer: buffer.io_ports(0), lambda buffer: buffer.last_spec),
+        *(
+            lambda buffer: buffer.block_infos(),
+            lambda buffer: buffer.block_infos(["x"]),
+            lambda buffer: buffer.data[99],
+        ),
+        *(lambda buffer: buffer.frequencies, lambda buffer: buffer.db_count, lambda buffer: buffer.db_value(0, 3)),
+    )
+    with Buffer(path) as buffer:
+        messages = [message_of(call, asked) for call in calls for asked in (buffer, Buffer(path))]
+    named = [message.count(path.name) for message in messages if message]
+    assert len(named) > 10
+    assert set(named) == {1}
+
+
+def message_of(call, *arguments):
+    """Return what the error of a call says, nothing where it raises none of ours."""
+    try:
+        call(*arguments)
+    except BufcacheError as error:
+        return str(error)
+    except IndexError:
+        return ""
+    return ""
 
 
 # -- filter_buffers -----------------------------------------------------------------------------------------------

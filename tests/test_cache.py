@@ -73,8 +73,8 @@ def test_the_example(project, monkeypatch):
 def test_what_was_added_is_there_when_the_cache_is_opened_again(project, tmp_path):
     """A later process finds the entries, values, ids and errors of an earlier one, and reads no file again."""
     opened = []
-    write_samples(project, 3)
-    write_broken(project, 4)
+    for path in (*write_samples(project, 3), write_broken(project, 4)):
+        set_time(path, 10**9)
     with BufferMetadataCache(tmp_path / "c") as cache:
         cache.synchronize_directory(project, verbose=0)
         entries = cache.get_matching_metadata()
@@ -533,7 +533,7 @@ def test_the_documents_are_a_tinydb(filled):
     assert table.count(where("datamode") == Buffer.DATAMODE.DATAMODE_FFT) == 8
     [broken] = table.search(where("opening_error").exists())
     assert "process" not in broken
-    assert {type(value) for document in table for value in document.values()} <= {int, float, str}
+    assert {type(value) for document in table for value in document.values()} <= {int, float, str, bool}
 
 
 # -- other classes of buffers -------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from samples import set_time, write_broken, write_other, write_sample, write_sam
 
 from bufcache import BufferMetadata as BM
 from bufcache import BufferMetadataCache, __version__
+from bufcache.buffer_metadata_cache import batches
 from bufcache.buffer_parser import Buffer
 from bufcache.cli import main
 
@@ -141,12 +142,12 @@ def test_sync_of_a_missing_folder(run, project, tmp_path, missing):
 def test_sync_may_be_interrupted(run, project, monkeypatch):
     """Ctrl-C ends a synchronisation with a line and exit code 130, and the next one goes on."""
 
-    def interrupt(buffer):
+    def interrupt(path, fingerprint):
         raise KeyboardInterrupt
 
     write_samples(project, 3)
     with monkeypatch.context() as patched:
-        patched.setattr(Buffer, "__enter__", interrupt)
+        patched.setattr(batches, "_read_start", interrupt)
         result = run("sync", "-q", project)
     assert result == (130, "", "bufcache: interrupted; what was committed stays\n")
     assert "3 added" in run("sync", project).err

@@ -1,6 +1,7 @@
 """The column index against the reference: `Predicate.evaluate` and Python's own sorting, document by document."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,19 +27,43 @@ from bufcache.buffer_metadata_cache.columns import fit
 from bufcache.buffer_metadata_cache.documents import Document
 from bufcache.buffer_metadata_cache.index import Index
 from bufcache.buffer_metadata_cache.kinds import Integer
-from bufcache.buffer_metadata_cache.parts import Change, Place
+from bufcache.buffer_metadata_cache.parts import Change, Content, Part, Place, part_of
 from bufcache.buffer_metadata_cache.query import OPERATORS, Field, Order, Predicate
+from bufcache.buffer_metadata_cache.store import segments
+from bufcache.buffer_metadata_cache.store.files import MemoryFiles
+from bufcache.buffer_metadata_cache.store.log import Position
+from bufcache.buffer_metadata_cache.store.segments import Range
 
 Documents = dict[int, dict[str, Any]]
 
 
-def play(history: list[list[Change]]) -> tuple[Index, Documents]:
-    """Apply commits to columns, and to a plain dict of documents in order of their ids."""
+KEEPINGS = st.lists(st.sampled_from(["as they came", "in memory", "in a segment"]), min_size=4, max_size=4)
+"""What is done with the newest documents after each commit."""
+
+
+def playing(history: list[list[Change]], keepings: Sequence[str]) -> Iterator[tuple[Index, Documents]]:
+    """Apply commits to columns, and to a plain dict; give both, in order of ids, after each of them."""
     columns, documents = Index(FIELDS), {}
-    for commit in history:
+    for commit, keeping in zip(history, keepings, strict=False):
         columns.apply(commit)
+        if columns.tail.size and keeping != "as they came":
+            content = columns.tail.content()
+            columns.settle(part_of(FIELDS, content) if keeping == "in memory" else reopened(content))
         documents.update((change.id, change.document) for change in commit)
-    return columns, {id: document for id, document in sorted(documents.items()) if document is not None}
+        yield columns, {id: document for id, document in sorted(documents.items()) if document is not None}
+
+
+def play(history: list[list[Change]], keepings: Sequence[str]) -> tuple[Index, Documents]:
+    """Return what there is after the last commit."""
+    return [(Index(FIELDS), {}), *playing(history, keepings)][-1]
+
+
+def reopened(content: Content) -> Part:
+    """Return what a segment has of what was written into it."""
+    files, nowhere = MemoryFiles(), Position(0, 0, 0, 0)
+    limits = Range(nowhere, nowhere, 0)
+    files.publish("x", lambda file: segments.write(file, salt=0, range=limits, contents={"t": content}, largest={}))
+    return segments.open_segment(files, "x", 0, {"t": FIELDS}).parts["t"]
 
 
 def sorted_ids(documents: Documents, ids: Sequence[int], order: Sequence[Order]) -> list[int]:
@@ -56,7 +81,7 @@ def sorted_ids(documents: Documents, ids: Sequence[int], order: Sequence[Order])
 def test_columns_answer_as_the_documents_one_by_one(data):
     """A predicate and its negation are true of the same documents in columns as evaluated on each of them."""
     names = data.draw(few_names())
-    columns, documents = play(data.draw(histories(names)))
+    columns, documents = play(data.draw(histories(names)), data.draw(KEEPINGS))
     predicate = data.draw(predicates(names))
     truths = {id: predicate.evaluate(document) for id, document in documents.items()}
     assert columns.ids_of(columns.match(predicate)) == [id for id, truth in truths.items() if truth is True]
@@ -69,10 +94,7 @@ def test_columns_sort_as_python_does(data):
     names = data.draw(few_names())
     history, predicate = data.draw(histories(names)), data.draw(predicates(names) | st.just(and_()))
     order = data.draw(orders(names))
-    columns = Index(FIELDS)
-    for number, commit in enumerate(history, 1):
-        columns.apply(commit)
-        _, documents = play(history[:number])
+    for columns, documents in playing(history, data.draw(KEEPINGS)):
         found = [id for id, document in documents.items() if predicate(document)]
         assert columns.ids_of(columns.sort(columns.match(predicate), order)) == sorted_ids(documents, found, order)
 
@@ -97,7 +119,7 @@ def test_extremes_sort_both_ways(name, values):
 def test_columns_give_back_what_the_documents_say(data):
     """Any rows in any order give the values of their documents, those that do not fit as None."""
     names = data.draw(few_names())
-    columns, documents = play(data.draw(histories(names)))
+    columns, documents = play(data.draw(histories(names)), data.draw(KEEPINGS))
     rows = columns.rows[::-1] if data.draw(st.booleans()) else columns.match(data.draw(predicates(names)))
     taken = columns.take(rows, [FIELDS[name] for name in names])
     for name, values in zip(names, taken, strict=True):
@@ -105,6 +127,7 @@ def test_columns_give_back_what_the_documents_say(data):
         found = [field.of(documents[id]) for id in columns.ids_of(rows)]
         expected = [None if value is None else field.kind.present(value) for value in found]
         assert list(map(repr, values)) == list(map(repr, expected))
+        assert columns.counts(rows, field) == Counter(expected)
 
 
 @given(st.lists(metadata(), max_size=4))
@@ -119,7 +142,7 @@ def test_columns_give_back_whole_objects(objects):
 def test_columns_know_which_documents_there_are(data):
     """Length, ids, membership and places are those of the documents that stand; the largest id is of any that stood."""
     history = data.draw(histories(data.draw(few_names())))
-    columns, documents = play(history)
+    columns, documents = play(history, data.draw(KEEPINGS))
     assert len(columns) == len(documents)
     assert columns.ids == list(documents)
     assert [id for id in range(12) if id in columns] == list(documents)

@@ -569,6 +569,22 @@ def test_the_table_is_the_formula(name, bits):
             assert convert(samples[::-3], shift, bits).tobytes() == expected[::-3].tobytes()
 
 
+def test_few_samples_are_looked_up_when_many_were_computed(path, monkeypatch):
+    """Few samples are computed one by one until as many were as a table has values; the bits stay the same."""
+    computed = []
+    compute = logarithm.Conversion._compute
+    monkeypatch.setattr(
+        logarithm.Conversion, "_compute", lambda *args: (computed.append(args[2].size), compute(*args))[1]
+    )
+    logarithm.conversion.cache_clear()
+    with Buffer(write_buffer(path, {"fftlogsh": 8}, ramp(20, 1000))) as buffer:
+        expected = by_formula(ramp(20, 1000)[3:13], "delog", 8, 16)
+        for _ in range(20):
+            assert buffer.get_data(3, 13, "delog").tobytes() == expected.tobytes()
+        assert Buffer.delog(buffer.get_data(3, 13), 8, 16).tobytes() == expected.tobytes()
+    assert computed == [10_000] * 6 + [65_536]
+
+
 @pytest.mark.parametrize("dtype", ["i2", "u4", "i4", "f4", "f8", ">u2", "f2", "bool", "i8"])
 def test_any_numbers_are_converted_by_the_formula(dtype):
     """Numbers of any type, more than a piece of them, and what is no number, give the bits of the formula."""

@@ -12,12 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from stores import NAME, NOTES, InMemory, Note, OnDisk, OtherProcess, contents, insert, open_database
+from stores import NAME, NOTES, SCHEMAS, InMemory, Note, OnDisk, OtherProcess, contents, insert, open_database
 
 from bufcache import BufferMetadataCache
+from bufcache.buffer_metadata_cache.parts import encoded
 from bufcache.buffer_metadata_cache.store.database import Edit
 from bufcache.buffer_metadata_cache.store.files import DiskFiles
-from bufcache.buffer_metadata_cache.store.log import Log
+from bufcache.buffer_metadata_cache.store.log import Log, encode
+from bufcache.buffer_metadata_cache.store.state import State
 from bufcache.errors import CacheFormatError, ClosedError, InvalidArgumentError
 
 TABLES = (NOTES, "other")
@@ -92,6 +94,22 @@ def test_a_commit_of_many_documents(database):
     database.commit(Edit(NOTES, id, {"number": id, "text": "x" * 1000}) for id in range(1, 3001))
     assert len(database.table(NOTES)) == 3000
     assert database.document(NOTES, 2999) == {"number": 2999, "text": "x" * 1000, "id": 2999}
+
+
+def test_columns_of_the_first_batch_are_used(place):
+    """Who opens a store reads no document of its first batch from the log, when that began the log."""
+    database = open_database(place.files())
+    documents = {id: {"id": id, "number": -id, "text": str(id)} for id in (1, 2, 3)}
+    values = {
+        name: encoded(field.kind, [*map(field.of, documents.values())]) for name, field in Note.__fields__.items()
+    }
+    lines = [encode(NOTES, *item) for item in documents.items()]
+    database.commit_batch(NOTES, values["id"].array, lines, values)
+    database.close()
+    state = State(place.files(), SCHEMAS)
+    assert [segment.size for segment in state.segments] == [3]
+    assert state.unwritten == 0
+    assert reopened(place) == {NOTES: documents}
 
 
 def test_nothing_to_commit(place):

@@ -31,7 +31,7 @@ PROPERTIES = (
     *("avg_frq", "spec_duration", "frq_start", "frq_end", "frq_per_band", "sample_count", "spec_count", "adc_type"),
     *("bit_resolution", "fft_log_shift", "streamno", "preamp_gain", "analyzer_version", "partnumber", "header_hash"),
 )
-FURTHER = ("machine_id", "opening_error", "file_size", "mtime_ns")
+FURTHER = ("machine_id", "opening_error", "file_size", "mtime_ns", "is_racy")
 OF_THE_BUFFER = tuple(name for name in PROPERTIES if name not in ("id", "directory_path", "filename"))
 FLOATS, NUMBERS, UNSIGNED = ("spec_duration", "frq_per_band"), ("frq_end",), ("project_id",)
 TEXTS = (
@@ -167,10 +167,10 @@ def test_a_document_makes_an_equal_object(found):
 
 @given(metadata())
 def test_a_document_is_plain(found):
-    """A document has the fields that are not None, as ints, floats and texts that UTF-8 can hold, members as ints."""
+    """A document has the fields that are not None, as numbers and texts that UTF-8 can hold, members as ints."""
     document = found.to_document()
     assert set(document) == {name for name, value in vars(found).items() if value is not None}
-    assert {type(value) for value in document.values()} <= {int, float, str}
+    assert {type(value) for value in document.values()} <= {int, float, str, bool}
     assert json.loads(orjson.dumps(document)) == document
 
 
@@ -182,7 +182,7 @@ def test_any_document_makes_an_object(data):
     assert found == BufferMetadata.from_document(document)
     for name in FIELDS:
         value = getattr(found, name)
-        assert value is None or type(value) in (int, float, str, ENUMERATIONS.get(name))
+        assert value is None or type(value) in (int, float, str, bool, ENUMERATIONS.get(name))
     assert BufferMetadata.from_document(found.to_document()) == found
 
 

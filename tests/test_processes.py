@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from samples import buffer_class, write_samples
+from samples import buffer_class, set_time, write_samples
 
 from bufcache import BufferMetadata as BM
 from bufcache import BufferMetadataCache
@@ -66,6 +66,8 @@ def test_threads_ask_while_another_synchronises(project, tmp_path):
 def test_threads_that_synchronise_wait_for_each_other(project, tmp_path):
     """Two synchronisations at once through one cache read each file once."""
     files = write_samples(project, 4)
+    for path in files:
+        set_time(path, 10**9)
     opened = []
     began = threading.Event()
 

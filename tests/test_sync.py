@@ -106,6 +106,8 @@ def test_unchanged_files_are_not_opened(open_cache, project):
     opened = []
     cache = open_cache(buffer_class(opened.append))
     paths = write_samples(project, 3)
+    for path in paths:
+        set_time(path, 10**9)
     sync(cache, project)
     assert opened == paths
     assert counts(sync(cache, project)) == {"unchanged": 3}
@@ -837,8 +839,8 @@ def test_an_interrupt_keeps_what_was_committed(open_cache, project, batch_size, 
 
 
 def test_an_interrupt_of_a_synchronisation(open_cache, project):
-    """synchronize_directory commits every 1000 files."""
-    last = str(project / "Mock_00001p1000c0b01")
+    """synchronize_directory commits every 2000 files."""
+    last = str(project / "Mock_00001p2000c0b01")
 
     class InterruptedBuffer(MockBuffer):
         def __enter__(self):
@@ -846,14 +848,14 @@ def test_an_interrupt_of_a_synchronisation(open_cache, project):
                 raise KeyboardInterrupt
             return super().__enter__()
 
-    for process in range(1001):
+    for process in range(2001):
         MockBuffer(project / f"Mock_00001p{process:04}c0b01", process=process).write()
     cache = open_cache(InterruptedBuffer)
     with pytest.raises(KeyboardInterrupt):
         sync(cache, project)
-    assert len(cache) == 1000
+    assert len(cache) == 2000
     last = None
-    assert counts(sync(cache, project)) == {"added": 1, "unchanged": 1000}
+    assert counts(sync(cache, project)) == {"added": 1, "unchanged": 2000}
 
 
 def test_an_interrupt_releases_the_lock(project, tmp_path):

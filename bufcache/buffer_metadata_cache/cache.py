@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 
 from bufcache.buffer_metadata_cache import metadata, paths, scan
@@ -12,6 +13,8 @@ from bufcache.buffer_metadata_cache.columns import Rows
 from bufcache.buffer_metadata_cache.declarative import OwnDocument
 from bufcache.buffer_metadata_cache.export import export
 from bufcache.buffer_metadata_cache.index import Index
+from bufcache.buffer_metadata_cache.intake import TABLE
+from bufcache.buffer_metadata_cache.known import KnownFiles
 from bufcache.buffer_metadata_cache.metadata import BufferMetadata
 from bufcache.buffer_metadata_cache.own_documents import OwnDocuments, OwnQuery
 from bufcache.buffer_metadata_cache.paths import AnyPath
@@ -22,11 +25,12 @@ from bufcache.buffer_metadata_cache.selection import Select, alike, field_of, fi
 from bufcache.buffer_metadata_cache.store.database import Edit
 from bufcache.buffer_metadata_cache.store.opening import open_database
 from bufcache.buffer_metadata_cache.store.tables import DocumentDB
-from bufcache.buffer_metadata_cache.sync import BATCH_SIZE, TABLE, Synchronisation, grouped, known_files
+from bufcache.buffer_metadata_cache.sync import BATCH_SIZE, Options, Synchronisation
 from bufcache.buffer_parser import Buffer
 from bufcache.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
     from pathlib import Path
 
 Query = Select | Predicate | BufferMetadata | str
@@ -115,6 +119,9 @@ class BufferMetadataCache:
         delete_stale_entries: bool | Literal["all"] = False,
         machine_id: str | None = None,
         glob_pattern: str = GLOB_PATTERN,
+        executor: Executor | None = None,
+        verify: bool = False,
+        dry_run: bool = False,
     ) -> SyncReport:
         """Bring the cache in line with folders.
 
@@ -138,6 +145,14 @@ class BufferMetadataCache:
             not mounted must not empty a cache. ``"all"`` removes them too.
         machine_id
             Name of the machine whose paths these are; entries of other machines are not touched.
+        executor
+            Who reads the files: any `concurrent.futures.Executor`, such as a ProcessPoolExecutor or the
+            ``client.get_executor()`` of Dask. Without one they are read here, and in several threads where opening them
+            turns out to take long, as on a network share.
+        verify
+            Whether to read the headers of files, too, whose size and modification time are the same.
+        dry_run
+            Whether to change nothing: files are compared and read, and the report says what would be done.
 
         Returns
         -------
@@ -156,22 +171,21 @@ class BufferMetadataCache:
             raise InvalidArgumentError(f"delete_stale_entries is {delete_stale_entries!r}; expected a bool or 'all'")
         roots = _roots(paths, sync_subdirectories)
         is_wanted = scan.name_filter(glob_pattern, regex_pattern)
-        with self._database.writing():
-            return Synchronisation(self._database, self._buffer_class, machine_id).of_folders(
-                roots,
-                is_wanted,
-                recursive=sync_subdirectories,
-                verbose=verbose,
-                delete_stale_entries=delete_stale_entries,
+        options = Options(self._buffer_class, machine_id, BATCH_SIZE, executor, dry_run, verify, verbose)
+        with nullcontext() if dry_run else self._database.writing():
+            return Synchronisation(self._database, options).of_folders(
+                roots, is_wanted, recursive=sync_subdirectories, delete_stale_entries=delete_stale_entries
             )
 
     def add_files_to_cache(
         self,
         files: Iterable[AnyPath],
         verbose: int = 0,
-        batch_size: int = BATCH_SIZE,
+        batch_size: int = 1000,
         machine_id: str | None = None,
         check_synced: bool = True,
+        *,
+        executor: Executor | None = None,
     ) -> SyncReport:
         """Bring the cache in line with single files.
 
@@ -187,6 +201,8 @@ class BufferMetadataCache:
             Name of the machine whose paths these are.
         check_synced
             Whether to pass over files that have not changed; otherwise all are read.
+        executor
+            Who reads the files, as of `synchronize_directory`.
 
         Returns
         -------
@@ -200,16 +216,9 @@ class BufferMetadataCache:
         if batch_size < 1:
             raise InvalidArgumentError(f"batch_size is {batch_size}; expected at least 1")
         with self._database.writing():
-            run = Synchronisation(self._database, self._buffer_class, machine_id)
-            folders = grouped(_fingerprints(files, run.report))
-            known = run.known(BufferMetadata.directory_path.in_([folder.path for folder in folders]))
-            if not check_synced:
-                known = {
-                    folder: {name: entry._replace(fingerprint=(None, None)) for name, entry in names.items()}
-                    for folder, names in known.items()
-                }
-            run.read(run.compare(folders, known), batch_size, verbose)
-            return run.finish()
+            options = Options(self._buffer_class, machine_id, batch_size, executor, verbose=verbose)
+            run = Synchronisation(self._database, options)
+            return run.of_files(_fingerprints(files, run.report), reads_all=not check_synced)
 
     def get_non_synchronized_files(
         self, files: Iterable[AnyPath], machine_id: str | None = None
@@ -231,11 +240,12 @@ class BufferMetadataCache:
 
         given = dict.fromkeys(_absolute(files))
         with self._database.reading():
-            known = known_files(self._database, BufferMetadata.machine_id == machine_id)
+            known = KnownFiles(self._index, BufferMetadata.machine_id == machine_id)
         entries = {
-            paths.join(folder, name): entry.fingerprint
-            for folder, names in known.items()
-            for name, entry in names.items()
+            start + name: found
+            for folder in known.folders
+            for start in [paths.start(folder)]
+            for name, found in known.fingerprints(folder).items()
         }
         changed = [Path(path) for path in given if entries.get(path, ()) != _fingerprint_or_none(path)]
         return changed, [Path(path) for path in entries if path not in given]
@@ -313,14 +323,14 @@ class BufferMetadataCache:
             rows = self._rows(query)
             if by is None:
                 return len(rows)
-            [values] = self._index.take(rows, [field_of(BufferMetadata, by)])
-        return dict(sorted(Counter(values).items(), key=lambda item: _none_first(item[0])))
+            counts = self._index.counts(rows, field_of(BufferMetadata, by))
+        return dict(sorted(counts.items(), key=lambda item: _none_first(item[0])))
 
     def distinct(self, field: Field[Any] | str, query: Query | None = None) -> list[Any]:
         """Return the different values of a field among what matches, sorted, None first."""
         with self._database.reading():
-            [values] = self._index.take(self._rows(query), [field_of(BufferMetadata, field)])
-        return sorted(set(values), key=_none_first)
+            counts = self._index.counts(self._rows(query), field_of(BufferMetadata, field))
+        return sorted(counts, key=_none_first)
 
     # -- documents of one's own -------------------------------------------------------------------------------------
 

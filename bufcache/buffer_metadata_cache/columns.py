@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -71,6 +72,10 @@ class Column(ABC):
     def compare(self, symbol: str, value: Any, rows: Rows | None) -> Mask:
         """Return for which rows the comparison holds; what it says of rows without a value is meaningless."""
 
+    def may_hold(self, symbol: str, value: Any) -> bool:
+        """Tell whether a comparison may hold for any row, without looking at any."""
+        return True
+
     @abstractmethod
     def isin(self, values: Collection[Any], rows: Rows | None) -> Mask:
         """Return which rows have one of the values."""
@@ -83,9 +88,17 @@ class Column(ABC):
     def take(self, rows: Rows) -> list[Any]:
         """Return the values of rows as users see them."""
 
+    def counts(self, rows: Rows) -> Counter[Any]:
+        """Return how many of the rows have each value."""
+        return Counter(self.take(rows))
+
     def ranks(self, rows: Rows) -> NDArray[Any] | None:
         """Return numbers that sort rows as their values do, in all columns of the field; None where there are none."""
         return None
+
+    def different(self, rows: Rows) -> tuple[list[str], NDArray[np.intp]]:
+        """Return texts, and the place of each row's among them; any for a row without one."""
+        return [text or "" for text in self.take(rows)], np.arange(len(rows))
 
 
 class StoredColumn(Column):
@@ -117,6 +130,21 @@ class StoredColumn(Column):
     def _size(self, rows: Rows | None) -> int:
         return len(self.values.all() if rows is None else rows)
 
+    def counts(self, rows: Rows) -> Counter[Any]:
+        known = self.known(rows)
+        stored, numbers = np.unique(self.values.at(rows[known]), return_counts=True)
+        counts = Counter(dict(zip(self._as_seen(stored), numbers.tolist(), strict=True)))
+        if len(rows) > counts.total():
+            counts[None] = len(rows) - counts.total()
+        return counts
+
+    @abstractmethod
+    def _as_seen(self, stored: NDArray[Any]) -> list[Any]:
+        """Return stored values as users see them."""
+
+    def take(self, rows: Rows) -> list[Any]:
+        return self._with_none(self._as_seen(self.values.at(rows)), rows)
+
     def _with_none(self, values: list[Any], rows: Rows) -> list[Any]:
         """Return the values, None in the place of those that are not known."""
         if self.is_known is None:
@@ -142,6 +170,12 @@ class NumberColumn(StoredColumn):
         super().__init__(kind, values, is_known)
         self._limits = limits
 
+    def may_hold(self, symbol: str, value: Any) -> bool:
+        if self._limits is None:
+            return True
+        dtype = np.dtype(np.int64 if self._limits[0] < 0 else np.uint64)
+        return fit(symbol, value, dtype, self._limits) is not False
+
     def compare(self, symbol: str, value: Any, rows: Rows | None) -> Mask:
         array = self.values.of(rows)
         fitted = fit(symbol, value, array.dtype, self._limits)
@@ -162,12 +196,12 @@ class NumberColumn(StoredColumn):
     def ranks(self, rows: Rows) -> NDArray[Any]:
         return self.values.at(rows)
 
-    def take(self, rows: Rows) -> list[Any]:
-        values: list[Any] = self.values.at(rows).tolist()
+    def _as_seen(self, stored: NDArray[Any]) -> list[Any]:
+        values: list[Any] = stored.tolist()
         if type(self.kind).present is not Kind.present:
             shown = {value: self.kind.present(value) for value in set(values)}  # most columns have few different ones
             values = list(map(shown.__getitem__, values))
-        return self._with_none(values, rows)
+        return values
 
 
 class TextColumn(StoredColumn):
@@ -198,10 +232,14 @@ class TextColumn(StoredColumn):
         passed = np.fromiter(map(test, self.texts.all()), np.bool_, len(self.texts))
         return passed[codes] if len(passed) else np.zeros(len(codes), np.bool_)
 
-    def take(self, rows: Rows) -> list[Any]:
-        if len(self.texts) == 0:
-            return [None] * len(rows)
-        return self._with_none(self.texts.take(self.values.at(rows)), rows)
+    def different(self, rows: Rows) -> tuple[list[str], NDArray[np.intp]]:
+        if not len(self.texts):
+            return [""], np.zeros(len(rows), np.intp)
+        codes, places = np.unique(self.values.at(rows), return_inverse=True)
+        return self.texts.take(codes), places
+
+    def _as_seen(self, stored: NDArray[Any]) -> list[Any]:
+        return self.texts.take(stored) if len(self.texts) else [None] * len(stored)
 
 
 class PathColumn(Column):

@@ -5,8 +5,10 @@ Gives what `Predicate.evaluate` gives document by document.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
+from operator import ne
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
@@ -199,8 +201,11 @@ class Index:
     @_mending
     def match(self, predicate: Predicate) -> Rows:
         """Return the rows that the predicate is true of, in order of their ids."""
-        found = []
+        found: list[Rows] = []
         for part in self._all():
+            if not _may_match(part, predicate, True):
+                found.append(np.zeros(0, np.intp))
+                continue
             mask = _where(part, predicate, True, None)
             live = part.live()
             found.append(np.flatnonzero(mask if live is None else mask & live))
@@ -268,6 +273,14 @@ class Index:
         groups = self._groups(rows)
         return [_taken(groups, [group.part.column(field) for group in groups]) for field in fields]
 
+    @_mending
+    def counts(self, rows: Rows, field: Field[Any]) -> Counter[Any]:
+        """Return how many of the rows have each value of a field, None included."""
+        counts: Counter[Any] = Counter()
+        for group in self._groups(rows):
+            counts.update(group.part.column(field).counts(group.rows))
+        return counts
+
 
 def _hide(older: Part, newer: Part) -> None:
     """Make dead in an older part what a newer one has, too."""
@@ -306,9 +319,23 @@ def _ranks(groups: Sequence[_Group], columns: Sequence[Column]) -> NDArray[Any]:
     numbers = [piece for piece in ranks if piece is not None]
     if numbers:
         return _placed(groups, numbers)
-    texts = [text or "" for text in _taken(groups, columns)]
-    rank = {text: number for number, text in enumerate(sorted(dict.fromkeys(texts)))}
-    return np.fromiter(map(rank.__getitem__, texts), np.intp, len(texts))
+    texts: list[str] = []
+    places = []
+    for column, group in zip(columns, groups, strict=True):
+        different, among = column.different(group.rows)
+        places.append(among + len(texts))
+        texts += different
+    ranks_of_texts = _text_ranks(texts)
+    return _placed(groups, [ranks_of_texts[piece] for piece in places])
+
+
+def _text_ranks(texts: Sequence[str]) -> NDArray[np.intp]:
+    """Return for each text how many different ones are smaller."""
+    order = sorted(range(len(texts)), key=texts.__getitem__)  # quick, as the texts of each part are sorted
+    in_order = [texts[place] for place in order]
+    ranks = np.empty(len(texts), np.intp)
+    ranks[order] = np.cumsum([0, *map(ne, in_order[1:], in_order)])[: len(texts)]
+    return ranks
 
 
 def _reversed(ranks: NDArray[Any]) -> NDArray[Any]:
@@ -317,6 +344,19 @@ def _reversed(ranks: NDArray[Any]) -> NDArray[Any]:
 
 
 # -- predicates -------------------------------------------------------------------------------------------------------
+
+
+def _may_match(part: RowSet, predicate: Predicate, wanted: bool) -> bool:
+    """Tell whether a part may have rows for which the predicate is true, or false, by the limits of its columns."""
+    match predicate:
+        case Not(part=inner):
+            return _may_match(part, inner, not wanted)
+        case AllOf(parts=inners) | AnyOf(parts=inners):
+            holds = all if isinstance(predicate, AllOf) == wanted else any
+            return holds(_may_match(part, inner, wanted) for inner in inners)
+        case Compare(field=field, symbol=symbol, value=value) if wanted and value is not None:
+            return part.column(field).may_hold(symbol, value)
+    return True
 
 
 def _where(part: RowSet, predicate: Predicate, wanted: bool, rows: Rows | None) -> Mask:

@@ -6,7 +6,7 @@ import os
 from typing import Any, ClassVar
 
 from bufcache.buffer_metadata_cache.documents import Document
-from bufcache.buffer_metadata_cache.kinds import Float, Integer, Member, Number, PathText, Text
+from bufcache.buffer_metadata_cache.kinds import Boolean, Float, Integer, Member, Number, PathText, Text
 from bufcache.buffer_metadata_cache.query import Field, JoinedPath
 from bufcache.buffer_parser.layout import ADCTYPE, DATAKIND, DATAMODE, DATATYPE
 
@@ -18,8 +18,8 @@ class BufferMetadata(Document):
 
     On an instance each field is a value, None where it is not known; on the class it builds predicates:
     ``BufferMetadata.process > 100``. `properties` names the fields that describe a buffer, in order; the others
-    are `machine_id`, `opening_error` and the fingerprint `file_size`, `mtime_ns`. A new instance takes the values of
-    fields by name.
+    are `machine_id`, `opening_error` and the fingerprint `file_size`, `mtime_ns`, `is_racy`. A new instance takes the
+    values of fields by name.
 
     Raises
     ------
@@ -73,6 +73,7 @@ class BufferMetadata(Document):
     opening_error: Field[str] = Field(Text(), "Why the file could not be read")
     file_size: Field[int] = Field(Integer(), "Fingerprint: size of the file in bytes")
     mtime_ns: Field[int] = Field(Integer(), "Fingerprint: modification time of the file, Unix ns")
+    is_racy: Field[bool] = Field(Boolean(), "Fingerprint: true where the file was too new to be sure that it stays")
     filepath = JoinedPath(directory_path, filename, "Path of the file")
 
     @staticmethod
@@ -104,6 +105,6 @@ class BufferMetadata(Document):
         return metadata
 
 
-_BESIDE_THE_BUFFER = ("machine_id", "opening_error", "file_size", "mtime_ns", "filepath")
+_BESIDE_THE_BUFFER = ("machine_id", "opening_error", "file_size", "mtime_ns", "is_racy", "filepath")
 BufferMetadata.properties = tuple(name for name in BufferMetadata.__fields__ if name not in _BESIDE_THE_BUFFER)
 _OF_THE_BUFFER = tuple(name for name in BufferMetadata.properties if name not in _NOT_OF_THE_BUFFER)

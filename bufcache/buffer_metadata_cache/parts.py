@@ -243,11 +243,19 @@ def _column(kind: Kind, values: Values) -> StoredColumn:
     return TextColumn(kind, Held(values.array), is_known, HeldTexts(values.texts))
 
 
+def of_rows(values: Values, rows: Rows) -> Values:
+    """Return some rows of a column, with no more texts than they name."""
+    is_known = None if values.is_known is None else values.is_known[rows]
+    if values.texts is None:
+        return Values(values.array[rows], is_known)
+    return Values(*_used(values.array[rows], list(values.texts), is_known))
+
+
 def encoded(kind: Kind, values: Sequence[Any]) -> Values:
     """Return what a column holds of values as they stand in documents, None where there is none."""
-    is_known: Mask | None = np.fromiter((value is not None for value in values), np.bool_, len(values))
-    if is_known is not None and is_known.all():
-        is_known = None
+    is_known: Mask | None = None
+    if None in values:
+        is_known = np.fromiter((value is not None for value in values), np.bool_, len(values))
     if isinstance(kind, (Integer, Float)):
         return Values(np.array([0 if value is None else value for value in values], kind.dtype), is_known)
     texts, codes = coded(values)

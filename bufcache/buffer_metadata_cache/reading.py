@@ -6,9 +6,24 @@ from typing import Any, NamedTuple
 
 from bufcache.buffer_metadata_cache import paths
 from bufcache.buffer_metadata_cache.metadata import BufferMetadata
-from bufcache.buffer_metadata_cache.scan import describe, fingerprint
+from bufcache.buffer_metadata_cache.scan import Fingerprint, describe, fingerprint
 from bufcache.buffer_parser.header import is_buffer_file
 from bufcache.errors import InvalidFileError
+
+
+class Task(NamedTuple):
+    """A file to read, as it was listed, and the id of its entry; `is_check` where the entry has its fingerprint."""
+
+    folder: str
+    name: str
+    fingerprint: Fingerprint
+    id: int | None = None
+    is_check: bool = False
+
+    @property
+    def path(self) -> str:
+        """The path of the file."""
+        return paths.join(self.folder, self.name)
 
 
 class Reading(NamedTuple):

@@ -91,7 +91,7 @@ def walk(
         for entry, is_folder in entries:
             if is_folder:
                 below.append(entry.path)
-            elif _is_log_name(entry.name):
+            elif entry.name.startswith("documents-") and _is_log_name(entry.name):
                 break
             elif is_wanted(entry.name) and (found := _fingerprint_of(entry, failures)):
                 files[entry.name] = found

@@ -5,60 +5,89 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import orjson
 
 from bufcache.buffer_metadata_cache import paths
+from bufcache.buffer_metadata_cache.intake import TABLE, Intake
+from bufcache.buffer_metadata_cache.known import Known, KnownFiles
 from bufcache.buffer_metadata_cache.metadata import BufferMetadata
 from bufcache.buffer_metadata_cache.query import Predicate, and_, or_
-from bufcache.buffer_metadata_cache.reading import Reading, read
+from bufcache.buffer_metadata_cache.reading import Task
 from bufcache.buffer_metadata_cache.report import SyncReport
-from bufcache.buffer_metadata_cache.scan import Failure, Fingerprint, Listing, fingerprint, walk
+from bufcache.buffer_metadata_cache.scan import Fingerprint, Listing, fingerprint, walk
 from bufcache.buffer_metadata_cache.store.database import Database, Edit
 
-TABLE = BufferMetadata.__tablename__
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
-BATCH_SIZE = 1000
-"""Files a durable commit."""
+    from bufcache.buffer_metadata_cache.workers import Given
+
+BATCH_SIZE = 2000
+"""Files a durable commit of a synchronisation: as many as make a segment of columns."""
 
 _FEW = 20
 """Entries of a call up to which all may be removed at once."""
 
+_FEW_FILES = 1000
+"""Given files up to which only entries of their names are looked at, not all of their folders."""
 
-class Known(NamedTuple):
-    """What the cache knows of one file; no fingerprint where the file has to be read again."""
-
-    id: int
-    fingerprint: tuple[int | None, int | None]
-
-
-KnownFolders = dict[str, dict[str, Known]]
+_TRAITS = ("header_hash", "file_size", "mtime_ns")
+"""By what a file is known again that was moved."""
 
 
-class Task(NamedTuple):
-    """A file to read, and the id of the entry that it has."""
+class Options(NamedTuple):
+    """How a synchronisation goes about it.
+
+    Attributes
+    ----------
+    buffer_class
+        What opens the files.
+    machine_id
+        The machine whose entries these are.
+    batch_size
+        Files a durable commit.
+    executor
+        Who reads the files; None to decide by how long it takes.
+    is_dry
+        Whether nothing is changed.
+    verifies
+        Whether files are read, too, whose fingerprint has not changed.
+    verbose
+        1 shows a bar.
+    """
+
+    buffer_class: type[Any]
+    machine_id: str | None
+    batch_size: int = BATCH_SIZE
+    executor: Executor | None = None
+    is_dry: bool = False
+    verifies: bool = False
+    verbose: int = 0
+
+
+class _Missing(NamedTuple):
+    """An entry whose file was not found."""
 
     folder: str
     name: str
-    id: int | None
+    entry: Known
 
 
 class Synchronisation:
-    """One run over files of one machine; to be used while the database is held for writing."""
+    """One run over files of one machine; to be used while the database is held for writing, unless it is dry."""
 
-    def __init__(self, database: Database, buffer_class: type[Any], machine_id: str | None) -> None:
+    def __init__(self, database: Database, options: Options) -> None:
         self._database = database
-        self._buffer_class = buffer_class
-        self._machine_id = machine_id
-        self._of_the_machine = BufferMetadata(machine_id=machine_id).to_document()
+        self._options = options
         self._began = time.monotonic()
         self.report = SyncReport()
-
-    def finish(self) -> SyncReport:
-        """Return the report."""
-        self.report.seconds = time.monotonic() - self._began
-        return self.report
+        self._intake = Intake(database, options.machine_id, self.report, is_dry=options.is_dry)
+        self._missing: list[_Missing] = []
 
     def of_folders(
         self,
@@ -66,102 +95,151 @@ class Synchronisation:
         is_wanted: Callable[[str], object],
         *,
         recursive: bool,
-        verbose: int,
         delete_stale_entries: bool | Literal["all"],
     ) -> SyncReport:
         """Bring the entries below folders in line with their files."""
-        listings: dict[str, Listing] = {}
+        folder = BufferMetadata.directory_path
+        known = self._known(or_(*map(folder.below, roots)) if recursive else folder.in_(roots))
+        listed: dict[str, bool] = {}  # and whether they are empty
+        tasks: list[Task] = []
         for root in roots:
             for listing in walk(root, is_wanted, recursive=recursive, failures=self.report.failed):
-                listings[listing.path] = listing
+                if listing.path not in listed:
+                    listed[listing.path] = listing.is_empty
+                    tasks += self._compared(listing, known)
         unlisted = [failure.path for failure in self.report.failed]
-        folder = BufferMetadata.directory_path
-        known = self.known(or_(*map(folder.below, roots)) if recursive else folder.in_(roots))
-        self.read(self.compare(listings.values(), known), BATCH_SIZE, verbose)
+        for path in known.folders:
+            if path not in listed:
+                self._note_missing(path, known.entries(path))
+        self._read(tasks, listed)
         if delete_stale_entries:
-            self.remove_stale(known, listings, unlisted, force=delete_stale_entries == "all")
-        return self.finish()
+            shut = {*unlisted, *(path for path, is_empty in listed.items() if is_empty)}
+            self._remove_stale(len(known), shut, force=delete_stale_entries == "all")
+        return self._finish()
+
+    def of_files(self, files: Mapping[str, Fingerprint], *, reads_all: bool) -> SyncReport:
+        """Bring the entries of single files in line with them; with `reads_all` without comparing them."""
+        folders = _grouped(files)
+        where = BufferMetadata.directory_path.in_([folder.path for folder in folders])
+        if len(files) <= _FEW_FILES:
+            where &= BufferMetadata.filename.in_([name for folder in folders for name in folder.files])
+        known = self._known(where)
+        tasks: list[Task] = []
+        for listing in folders:
+            if reads_all:
+                ids = {name: entry.id for name, entry in known.entries(listing.path).items()}
+                tasks += [Task(listing.path, name, found, ids.get(name)) for name, found in listing.files.items()]
+            else:
+                tasks += self._compared(listing, known)
+        self._missing.clear()  # nobody looked for the others
+        self._read(tasks, ())
+        return self._finish()
+
+    def _finish(self) -> SyncReport:
+        self.report.seconds = time.monotonic() - self._began
+        return self.report
 
     # -- comparing --------------------------------------------------------------------------------------------------
 
-    def known(self, where: Predicate) -> KnownFolders:
-        """Return the entries of this machine, by folder and name."""
-        return known_files(self._database, and_(BufferMetadata.machine_id == self._machine_id, where))
+    def _known(self, where: Predicate) -> KnownFiles:
+        with self._database.reading():
+            index = self._database.table(TABLE)
+            return KnownFiles(index, and_(BufferMetadata.machine_id == self._options.machine_id, where))
 
-    def compare(self, folders: Iterable[Listing], known: Mapping[str, Mapping[str, Known]]) -> list[Task]:
-        """Return the files that are new or changed, in order of their paths, and count the others."""
-        tasks = []
-        for folder in folders:
-            known_here = known.get(folder.path, {})
-            for name, found in folder.files.items():
-                entry = known_here.get(name)
-                if entry is not None and entry.fingerprint == found:
-                    self.report.unchanged += 1
-                else:
-                    tasks.append(Task(folder.path, name, entry.id if entry else None))
-        return sorted(tasks)  # ids, and so results without an order, follow the paths
+    def _compared(self, listing: Listing, known: KnownFiles) -> Iterator[Task]:
+        """Give the files of a folder that are to be read, count the others, and note the entries without a file."""
+        folder, files = listing.path, listing.files
+        if not (self._options.verifies or known.has_racy(folder)) and known.fingerprints(folder) == files:
+            self.report.unchanged += len(files)
+            return
+        entries = known.entries(folder)
+        for name, found in files.items():
+            entry = entries.pop(name, None)
+            if entry is None:
+                yield Task(folder, name, found)
+            elif entry.fingerprint != found:
+                yield Task(folder, name, found, entry.id)
+            elif entry.is_racy or self._options.verifies:
+                yield Task(folder, name, found, entry.id, is_check=True)
+            else:
+                self.report.unchanged += 1
+        self._note_missing(folder, entries)
+
+    def _note_missing(self, folder: str, entries: Mapping[str, Known]) -> None:
+        self._missing += [_Missing(folder, name, entry) for name, entry in entries.items()]
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
-    def read(self, tasks: Sequence[Task], batch_size: int, verbose: int) -> None:
+    def _read(self, tasks: list[Task], listed: Container[str]) -> None:
         """Read files and commit what they say, a batch at a time."""
-        with _progress(len(tasks), verbose) as advance:
-            for start in range(0, len(tasks), batch_size):
-                batch = tasks[start : start + batch_size]
-                readings = []
-                for task in batch:
-                    readings.append(read(paths.join(task.folder, task.name), self._buffer_class))
-                    advance()
-                self._commit(batch, readings)
+        if not tasks:
+            return
+        from bufcache.buffer_metadata_cache.workers import Reader  # which a query does without
 
-    def _commit(self, tasks: Sequence[Task], readings: Sequence[Reading]) -> None:
-        next_id = self._database.next_id(TABLE)
-        edits = []
-        for task, reading in zip(tasks, readings, strict=True):
-            self._count(task, reading)
-            if reading.document is None or (reading.is_skipped and task.id is None):
-                continue
-            id = task.id
-            if id is None:
-                id, next_id = next_id, next_id + 1
-            edits.append(Edit(TABLE, id, {"id": id, **reading.document, **self._of_the_machine}))
-        self._database.commit(edits)
+        options = self._options
+        reader = Reader(options.buffer_class, self._database.clock(), options.batch_size, options.executor)
+        tasks.sort()  # ids, and so results without an order, follow the paths
+        with _progress(len(tasks), options.verbose) as advance:
+            suspects, others = self._suspects(tasks, listed)
+            self._take_moved(suspects, list(reader.read(suspects, advance)))
+            for numbers, batch in reader.read(others, advance):
+                self._intake.take(others[numbers.start : numbers.stop], batch)
 
-    def _count(self, task: Task, reading: Reading) -> None:
-        if reading.is_skipped and task.id is None:
-            self.report.skipped += 1
-        elif reading.error is not None:
-            self.report.failed.append(Failure(paths.join(task.folder, task.name), reading.error))
-        elif task.id is None:
-            self.report.added += 1
-        else:
-            self.report.changed += 1
+    def _suspects(self, tasks: list[Task], listed: Container[str]) -> tuple[list[Task], list[Task]]:
+        """Return the new files that may be those of entries that have lost theirs, and all other files."""
+        gone = _gone({missing.folder for missing in self._missing}, listed) if self._missing else set()
+        self._lost = [missing for missing in self._missing if missing.folder in gone]
+        fingerprints = {missing.entry.fingerprint for missing in self._lost}
+        if not fingerprints:
+            return [], tasks
+        is_suspect = [task.id is None and task.fingerprint in fingerprints for task in tasks]
+        pairs = list(zip(tasks, is_suspect, strict=True))
+        return [task for task, suspected in pairs if suspected], [task for task, suspected in pairs if not suspected]
+
+    def _take_moved(self, suspects: Sequence[Task], given: Sequence[Given]) -> None:
+        """Let entries move to the one file that is theirs where no other entry and no other file may be meant."""
+        found: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+        lost: dict[tuple[Any, ...], list[_Missing]] = defaultdict(list)
+        for numbers, batch in given:
+            if not isinstance(batch, str):
+                for number, document in zip(batch.files.tolist(), batch.documents, strict=True):
+                    found[_traits(orjson.loads(document))].append(numbers[number])
+        if found:
+            with self._database.reading():
+                for missing in self._lost:
+                    lost[_traits(self._database.document(TABLE, missing.entry.id))].append(missing)
+        moved = {
+            numbers[0]: lost[traits][0]
+            for traits, numbers in found.items()
+            if None not in traits and len(numbers) == len(lost[traits]) == 1
+        }
+        for numbers, batch in given:
+            ids = {number - numbers.start: moved[number].entry.id for number in numbers if number in moved}
+            self._intake.take(suspects[numbers.start : numbers.stop], batch, ids)
+        taken = {missing.entry.id for missing in moved.values()}
+        self._missing = [missing for missing in self._missing if missing.entry.id not in taken]
 
     # -- removing ---------------------------------------------------------------------------------------------------
 
-    def remove_stale(
-        self, known: KnownFolders, scanned: Mapping[str, Listing], out_of_reach: Iterable[str], force: bool
-    ) -> None:
+    def _remove_stale(self, total: int, out_of_reach: set[str], force: bool) -> None:
         """Remove the entries whose files are gone; keep those whose files may only be out of reach.
 
         Parameters
         ----------
-        known
-            The entries below the scanned folders.
-        scanned
-            The folders that were listed.
+        total
+            How many entries there were.
         out_of_reach
-            The folders that could not be.
+            The folders that are empty, or could not be listed.
         force
             Whether to remove all the same.
         """
-        gone = {path: id for path, id in _missing(known, scanned) if not _exists(path)}
-        shut = {*out_of_reach, *(path for path, folder in scanned.items() if folder.is_empty)}
-        removable = gone if force else {path: id for path, id in gone.items() if not _has_parent_in(path, shut)}
-        total = sum(map(len, known.values()))
+        paths_of_missing = {paths.join(missing.folder, missing.name): missing.entry.id for missing in self._missing}
+        gone = {path: id for path, id in paths_of_missing.items() if not _exists(path)}
+        removable = gone if force else {path: id for path, id in gone.items() if not _has_parent_in(path, out_of_reach)}
         if not force and total >= _FEW and 2 * len(removable) > total:
             removable = {}
-        self._database.commit(Edit(TABLE, id, None) for id in removable.values())
+        if not self._options.is_dry:
+            self._database.commit(Edit(TABLE, id, None) for id in removable.values())
         self.report.removed = len(removable)
         self.report.kept = len(gone) - len(removable)
         if self.report.kept:
@@ -173,33 +251,31 @@ class Synchronisation:
             )
 
 
-def known_files(database: Database, where: Predicate) -> KnownFolders:
-    """Return the entries that match, by folder and name."""
-    fields = BufferMetadata.__fields__
-    columns = database.table(TABLE)
-    rows = columns.match(where)
-    wanted = (fields[name] for name in ("directory_path", "filename", "id", "file_size", "mtime_ns"))
-    folders: KnownFolders = {}
-    for folder, name, id, size, mtime_ns in zip(*columns.take(rows, wanted), strict=True):
-        folders.setdefault(folder, {})[name] = Known(id, (size, mtime_ns))
-    return folders
+def _traits(document: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(map(document.get, _TRAITS))
 
 
-def grouped(files: Mapping[str, Fingerprint]) -> list[Listing]:
+def _gone(folders: Iterable[str], listed: Container[str]) -> set[str]:
+    """Return the folders of which a listing tells what became of their files.
+
+    They were listed, or the nearest folder above that exists was: then they are gone. Others are only out of reach.
+    """
+    return {folder for folder in folders if _nearest(folder) in listed}
+
+
+def _nearest(folder: str) -> str:
+    while not os.path.lexists(folder) and (parent := os.path.dirname(folder)) != folder:
+        folder = parent
+    return folder
+
+
+def _grouped(files: Mapping[str, Fingerprint]) -> list[Listing]:
     """Return single files as the folders that they lie in."""
     folders: dict[str, dict[str, Fingerprint]] = {}
     for path, found in files.items():
         folder, name = paths.split(path)
         folders.setdefault(folder, {})[name] = found
     return [Listing(folder, names, is_empty=False) for folder, names in folders.items()]
-
-
-def _missing(known: KnownFolders, scanned: Mapping[str, Listing]) -> Iterator[tuple[str, int]]:
-    for folder, names in known.items():
-        found = scanned[folder].files if folder in scanned else {}
-        for name, entry in names.items():
-            if name not in found:
-                yield paths.join(folder, name), entry.id
 
 
 def _exists(path: str) -> bool:
@@ -221,10 +297,10 @@ def _has_parent_in(path: str, folders: set[str]) -> bool:
 
 
 @contextmanager
-def _progress(total: int, verbose: int) -> Iterator[Callable[[], object]]:
-    """Show a bar that each call of what is given moves on by one file."""
-    if not verbose or not total:
-        yield lambda: None
+def _progress(total: int, verbose: int) -> Iterator[Callable[[int], object]]:
+    """Show a bar that each call of what is given moves on by so many files."""
+    if not verbose:
+        yield lambda count: None
         return
     from tqdm import tqdm
 

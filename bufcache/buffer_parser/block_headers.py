@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from io import BytesIO, FileIO
-from operator import index
 from typing import SupportsIndex, TypeVar
 
 import numpy as np
 
+from bufcache.arguments import integer
 from bufcache.buffer_parser import subdata
 from bufcache.buffer_parser.data import read_exactly
 from bufcache.buffer_parser.geometry import Blocks
@@ -41,7 +40,7 @@ class BlockHeaders(Properties):
 
     @abstractmethod
     def _reading(self, read: Callable[[FileIO], T]) -> T:
-        """Call a function with the open file, the header known; put the path into a TruncatedFileError."""
+        """Call a function with the open file, the header known; put the path into its errors."""
 
     def db_header(self, db_idx: SupportsIndex) -> dict[str, Value]:
         """Read the header of a data block.
@@ -65,11 +64,11 @@ class BlockHeaders(Properties):
         TruncatedFileError
             The file ends inside the header.
         """
-        return self._header_of(lambda: self._block(db_idx))[1]
+        return self._reading(lambda file: read_block_header(file, self._blocks, self._block(db_idx)))
 
     def db_header_spec(self, spec: SupportsIndex) -> dict[str, Value]:
         """Read the header of the block in which a spectrum starts, 0 to `spec_count` - 1, as `db_header` does."""
-        return self._header_of(lambda: self._block_of(spec))[1]
+        return self._reading(lambda file: read_block_header(file, self._blocks, self._block_of(spec)))
 
     def db_value(self, db_idx: SupportsIndex, key: str) -> Value:
         """Read the value of one key of a block header, as `db_header` does.
@@ -81,9 +80,7 @@ class BlockHeaders(Properties):
         MissingHeaderError
             The header of that block lacks the key.
         """
-        if not isinstance(key, str):
-            raise self._with_path(InvalidArgumentError(f"key is {key!r}; expected a str"))
-        return self._value(lambda: self._block(db_idx), key)
+        return self._reading(lambda file: self._value(file, self._block(db_idx), key))
 
     def io_ports(
         self, db_idx: SupportsIndex, byte: SupportsIndex | None = None, bit: SupportsIndex | None = None
@@ -110,13 +107,13 @@ class BlockHeaders(Properties):
         MissingHeaderError
             The header of that block lacks the ports.
         """
-        return self._ports(lambda: self._block(db_idx), byte, bit)
+        return self._reading(lambda file: self._ports(file, self._block(db_idx), byte, bit))
 
     def io_ports_spec(
         self, spec: SupportsIndex, byte: SupportsIndex | None = None, bit: SupportsIndex | None = None
     ) -> int | bool:
         """Read the ports of the block in which a spectrum starts, 0 to `spec_count` - 1, as `io_ports` does."""
-        return self._ports(lambda: self._block_of(spec), byte, bit)
+        return self._reading(lambda file: self._ports(file, self._block_of(spec), byte, bit))
 
     @property
     def last_spec(self) -> int:
@@ -124,7 +121,7 @@ class BlockHeaders(Properties):
 
         `spec_count` is what the file holds. MissingHeaderError where there is no block, or no such key in its header.
         """
-        samples: int = self._value(self._last_block, "lastsamp")
+        samples: int = self._reading(lambda file: self._value(file, self._last_block(), "lastsamp"))
         return samples // self.frq_bands
 
     def block_infos(
@@ -161,7 +158,7 @@ class BlockHeaders(Properties):
         InvalidFileError
             A damaged block header, or times beyond 64 bits.
         """
-        wanted = self._named(lambda: subdata.selection(columns, changes_only))
+        wanted = self._named(subdata.selection, columns, changes_only)
         return self._reading(lambda file: self._table(file, wanted))
 
     def _table(self, file: FileIO, wanted: Selection) -> Integers:
@@ -170,61 +167,40 @@ class BlockHeaders(Properties):
             return Table(wanted, 0).rows()
         spectrum_size = self.frq_bands * self.bytes_per_sample
         duration = self.spec_duration if "times" in wanted.columns else 0.0
-        return self._named(lambda: _SubData(file, blocks, spectrum_size, spectra).table(wanted, duration))
+        return _SubData(file, blocks, spectrum_size, spectra).table(wanted, duration)
 
     # -- one header -------------------------------------------------------------------------------------------
 
-    def _header_of(self, find: Callable[[], int]) -> tuple[int, dict[str, Value]]:
-        """Return the number and the header of a block that is found when the file is open."""
-
-        def read(file: FileIO) -> tuple[int, dict[str, Value]]:
-            block, blocks = find(), self._blocks
-            return block, self._named(lambda: read_block_header(file, blocks, block))
-
-        return self._reading(read)
-
-    def _value(self, find: Callable[[], int], key: str) -> Value:
-        block, header = self._header_of(find)
+    def _value(self, file: FileIO, block: int, key: str) -> Value:
+        if not isinstance(key, str):
+            raise InvalidArgumentError(f"key is {key!r}; expected a str")
+        header = read_block_header(file, self._blocks, block)
         if key not in header:
-            raise MissingHeaderError(
-                f"{os.fspath(self.filepath)}: the header of block {block} has no {key!r}{nearest(key, header)}"
-            )
+            raise MissingHeaderError(f"the header of block {block} has no {key!r}{nearest(key, header)}")
         return header[key]
 
-    def _ports(self, find: Callable[[], int], byte: SupportsIndex | None, bit: SupportsIndex | None) -> int | bool:
-        value: int = self._value(find, "io_ports")
-        return self._named(lambda: subdata.io_ports(value, byte, bit))
+    def _ports(self, file: FileIO, block: int, byte: SupportsIndex | None, bit: SupportsIndex | None) -> int | bool:
+        return subdata.io_ports(self._value(file, block, "io_ports"), byte, bit)
 
     def _block(self, number: SupportsIndex) -> int:
-        return self._checked("block", number, self.db_count)
+        return _checked("block", number, self.db_count)
 
     def _block_of(self, spec: SupportsIndex) -> int:
-        number = self._checked("spectrum", spec, self.spec_count)
+        number = _checked("spectrum", spec, self.spec_count)
         return number * self.frq_bands * self.bytes_per_sample // self.db_size
 
     def _last_block(self) -> int:
         if self.db_count < 1:
-            raise MissingHeaderError(f"{os.fspath(self.filepath)}: last_spec needs a data block, which this file lacks")
+            raise MissingHeaderError("last_spec needs a data block, which this file lacks")
         return self.db_count - 1
 
-    def _checked(self, what: str, number: SupportsIndex, count: int) -> int:
-        try:
-            checked = index(number)
-        except TypeError:
-            raise self._with_path(InvalidArgumentError(f"{what} {number!r}; expected an integer")) from None
-        if not 0 <= checked < count:
-            possible = f"0 to {count - 1} are possible" if count > 0 else "the file has none"
-            raise self._with_path(InvalidArgumentError(f"{what} {checked}; {possible}"))
-        return checked
 
-    def _named(self, call: Callable[[], T]) -> T:
-        """Put the path into what a call raises, but into a TruncatedFileError, which `_reading` does."""
-        try:
-            return call()
-        except TruncatedFileError:
-            raise
-        except BufcacheError as error:
-            raise self._with_path(error) from None
+def _checked(name: str, number: SupportsIndex, count: int) -> int:
+    checked = integer(name, number)
+    if not 0 <= checked < count:
+        possible = f"0 to {count - 1} are possible" if count > 0 else "the file has none"
+        raise InvalidArgumentError(f"{name} is {checked}; {possible}")
+    return checked
 
 
 def read_block_header(file: FileIO, blocks: Blocks, block: int) -> dict[str, Value]:

@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import FileIO
-from operator import index
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex, TypeVar
 
+from bufcache.arguments import integer
 from bufcache.buffer_parser import axes, layout, logarithm
 from bufcache.buffer_parser.axes import Axis
 from bufcache.buffer_parser.block_headers import BlockHeaders
@@ -16,7 +16,7 @@ from bufcache.buffer_parser.data import Samples, read_exactly, read_steps, sampl
 from bufcache.buffer_parser.header import Header, header_size, parse_header
 from bufcache.buffer_parser.lazy import LazyArray
 from bufcache.buffer_parser.logarithm import Conversion
-from bufcache.errors import BufcacheError, ClosedError, InvalidArgumentError, InvalidFileError, TruncatedFileError
+from bufcache.errors import ClosedError, InvalidArgumentError, InvalidFileError, TruncatedFileError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,10 +107,7 @@ class Buffer(BlockHeaders):
 
     def _load(self, file: FileIO) -> Header:
         file_size = os.fstat(file.fileno()).st_size
-        try:
-            self._loaded = parse_header(_read_header(file, file_size), file_size)
-        except BufcacheError as error:
-            raise self._with_path(error) from None
+        self._loaded = self._named(lambda: parse_header(_read_header(file, file_size), file_size))
         self._known_samples = None
         return self._loaded
 
@@ -176,8 +173,8 @@ class Buffer(BlockHeaders):
 
         def read(file: FileIO) -> NDArray[Any]:
             samples = self._samples
-            rows = self._row_range(specFrom, specTo) if time is None else self._select(self._times, "time", time)
-            bands = range(samples.bands) if frequency is None else self._bands_between(frequency)
+            rows = _rows(samples, specFrom, specTo) if time is None else self._times.between("time", time)
+            bands = samples.all_bands if frequency is None else self._bands_between(frequency)
             found = read_steps(file, samples, rows, bands, self._conversion(conversion))
             return found if len(samples.shape) > 1 else found.reshape(-1)
 
@@ -229,35 +226,27 @@ class Buffer(BlockHeaders):
         InvalidFileError
             Another header stands there now.
         """
-        with self._opened() as file:
-            header = self._loaded or self._load(file)
-            size = os.fstat(file.fileno()).st_size
-            if size < len(header.raw):
-                raise TruncatedFileError(
-                    f"{os.fspath(self._filepath)}: the header has {len(header.raw)} bytes, "
-                    f"but {size} are left of the file"
-                )
-            raw = bytearray(len(header.raw))
-            self._read_from(file, lambda file: read_exactly(file, 0, memoryview(raw)))
-        if raw != header.raw:
-            raise InvalidFileError(f"{os.fspath(self._filepath)}: another file stands at this path; open a new Buffer")
-        self._loaded, self._known_samples = header._replace(file_size=size), None
+        self._reading(self._take_size)
         return self
 
-    def _reading(self, read: Callable[[FileIO], T]) -> T:
-        """Call a function with the open file, the header known."""
-        if self._file is None or self._loaded is None:
-            with self._opened() as file:
-                if self._loaded is None:
-                    self._load(file)
-                return self._read_from(file, read)
-        return self._read_from(self._file, read)
+    def _take_size(self, file: FileIO) -> None:
+        header, size = self._header, os.fstat(file.fileno()).st_size
+        raw = bytearray(len(header.raw))
+        if size < len(raw):
+            raise TruncatedFileError(f"the header has {len(raw)} bytes, but {size} are left of the file")
+        read_exactly(file, 0, memoryview(raw))
+        if raw != header.raw:
+            raise InvalidFileError("another file stands at this path; open a new Buffer")
+        self._loaded, self._known_samples = header._replace(file_size=size), None
 
-    def _read_from(self, file: FileIO, read: Callable[[FileIO], T]) -> T:
-        try:
-            return read(file)
-        except TruncatedFileError as error:
-            raise self._with_path(error) from None
+    def _reading(self, read: Callable[[FileIO], T]) -> T:
+        """Call a function with the open file, the header known; put the path into its errors."""
+        if self._file is not None:  # and its header was read
+            return self._named(read, self._file)
+        with self._opened() as file:
+            if self._loaded is None:
+                self._load(file)
+            return self._named(read, file)
 
     @property
     def _samples(self) -> Samples:
@@ -269,38 +258,15 @@ class Buffer(BlockHeaders):
     def _find_samples(self) -> Samples:
         width, bands, spectra, blocks = self.bytes_per_sample, self.frq_bands, self.spec_count, self._blocks
         flags = self._need("the sample type", "p__flags") if width == 4 else 0
-        try:
-            dtype = sample_dtype(width, flags)
-        except BufcacheError as error:
-            raise self._with_path(error) from None
+        dtype = self._named(sample_dtype, width, flags)
         if self.datamode == layout.DATAMODE.DATAMODE_SIGNAL:
-            return Samples(blocks, dtype, spectra * bands, 1, bands, (spectra * bands,))
-        return Samples(blocks, dtype, spectra, bands, 1, (spectra, bands))
-
-    def _row_range(self, first: SupportsIndex | None, last: SupportsIndex | None) -> range:
-        each = self._samples.rows_per_spectrum
-        count = self._samples.rows // each
-        try:
-            start = 0 if first is None else index(first)
-            stop = count if last is None else index(last)
-        except TypeError:
-            raise InvalidArgumentError(f"spectra {first!r} to {last!r}: expected integers or None") from None
-        if not 0 <= start <= stop <= count:
-            raise InvalidArgumentError(
-                f"{os.fspath(self._filepath)}: spectra {start} to {stop}; the file holds 0 to {count}"
-            )
-        return range(start * each, stop * each)
+            return Samples(blocks, dtype, spectra * bands, 1, bands, (spectra * bands,), range(1))
+        return Samples(blocks, dtype, spectra, bands, 1, (spectra, bands), range(bands))
 
     def _bands_between(self, limits: Limits) -> range:
         if len(self._samples.shape) == 1:
-            raise InvalidArgumentError(f"{os.fspath(self._filepath)}: a signal has no bands to choose by frequency")
-        return self._select(self._frequencies, "frequency", limits)
-
-    def _select(self, axis: Axis, name: str, limits: Limits) -> range:
-        try:
-            return axis.between(name, limits)
-        except BufcacheError as error:
-            raise self._with_path(error) from None
+            raise InvalidArgumentError("a signal has no bands to choose by frequency")
+        return self._frequencies.between("frequency", limits)
 
     @property
     def _times(self) -> Axis:
@@ -308,20 +274,24 @@ class Buffer(BlockHeaders):
 
     @property
     def _frequencies(self) -> Axis:
-        try:
-            return axes.frequencies(self.frq_bands, self.sample_count, self.frq_start, self.frq_per_band)
-        except BufcacheError as error:
-            raise self._with_path(error) from None
+        return self._named(axes.frequencies, self.frq_bands, self.sample_count, self.frq_start, self.frq_per_band)
 
     def _conversion(self, name: str | None) -> Conversion | None:
         """Return the conversion of that name where the data are not what it gives already."""
         if name is None or (name == "delog") != ((shift := self.fft_log_shift) != 0):
             return None
-        resolution = self.bit_resolution
-        try:
-            return logarithm.conversion(name, shift, resolution)
-        except BufcacheError as error:
-            raise self._with_path(error) from None
+        return logarithm.conversion(name, shift, self.bit_resolution)
+
+
+def _rows(samples: Samples, first: SupportsIndex | None, last: SupportsIndex | None) -> range:
+    """Return the rows of the spectra from `first` up to, without, `last`."""
+    each = samples.rows_per_spectrum
+    count = samples.rows // each
+    start = 0 if first is None else integer("specFrom", first)
+    stop = count if last is None else integer("specTo", last)
+    if not 0 <= start <= stop <= count:
+        raise InvalidArgumentError(f"spectra {start} to {stop}; the file holds 0 to {count}")
+    return range(start * each, stop * each)
 
 
 def _read_header(file: FileIO, file_size: int) -> bytes:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bufcache.buffer_parser.geometry import Blocks
 from bufcache.buffer_parser.layout import FLOAT_SAMPLES
-from bufcache.buffer_parser.logarithm import PIECE, Conversion, fastest
+from bufcache.buffer_parser.logarithm import PIECE, Conversion
 from bufcache.errors import TruncatedFileError, UnsupportedFormatError
 
 _WINDOW = 1 << 20
@@ -46,6 +46,7 @@ class Samples:
     """1, or of a signal the samples of a frame."""
     shape: tuple[int, ...]
     """Shape of all data: (rows, bands), or (rows,) of a signal."""
+    all_bands: range
 
 
 def sample_dtype(bytes_per_sample: int, flags: int) -> np.dtype[Any]:
@@ -76,14 +77,14 @@ def read_steps(
     TruncatedFileError
         The file has become shorter since it was opened.
     """
+    if rows.step == 1 and isinstance(bands, range) and bands == samples.all_bands:
+        return _read_whole(file, samples, rows, conversion)
     if not rows or not len(bands):
         return np.empty((len(rows), len(bands)), samples.dtype if conversion is None else np.float64)
-    if rows.step == 1 and isinstance(bands, range) and bands == range(samples.bands):
-        return _read_whole(file, samples, rows.start, rows.stop, conversion)
     if rows.step < 0:
         return read_steps(file, samples, rows[::-1], bands, conversion)[::-1]
     found = np.empty((len(rows), len(bands)), samples.dtype if conversion is None else np.float64)
-    convert = np.copyto if conversion is None else fastest(conversion, samples.dtype, found.size)
+    convert = conversion or np.copyto
     for position, count in _pieces(samples, rows, len(bands)):
         first, last = rows[position], rows[position + count - 1] + 1
         convert(found[position : position + count], _read_bands(file, samples, first, last, bands)[:: rows.step])
@@ -110,24 +111,21 @@ def read_listed(file: FileIO, samples: Samples, rows: NDArray[np.intp], bands: N
     return found
 
 
-def _read_whole(
-    file: FileIO, samples: Samples, first: int, last: int, conversion: Conversion | None = None
-) -> NDArray[Any]:
-    """Read whole rows from `first` up to, without, `last`: straight into the result, or converted piece by piece."""
+def _read_whole(file: FileIO, samples: Samples, rows: range, conversion: Conversion | None) -> NDArray[Any]:
+    """Read neighbouring rows whole: straight into the result, or converted piece by piece."""
     blocks, bands, width = samples.blocks, samples.bands, samples.dtype.itemsize
-    start = first * bands * width
+    start = rows.start * bands * width
     if conversion is None:
-        found = np.empty((last - first, bands), samples.dtype)
+        found = np.empty((len(rows), bands), samples.dtype)
         _read_into(file, blocks, start, found)
         return found
-    result = np.empty((last - first, bands))
+    result = np.empty((len(rows), bands))
     flat, count = result.reshape(-1), result.size
-    convert = fastest(conversion, samples.dtype, count)
     piece = np.empty(min(PIECE, count), samples.dtype)
     for position in range(0, count, PIECE):
         part = piece[: count - position]
         _read_into(file, blocks, start + position * width, part)
-        convert(flat[position : position + PIECE], part)
+        conversion(flat[position : position + PIECE], part)
     return result
 
 
@@ -181,14 +179,14 @@ def _read_into(file: FileIO, blocks: Blocks, start: int, target: NDArray[Any]) -
     elif max(blocks.db_size, blocks.db_header_size) < _WORTH_A_CALL:
         _read_small_blocks(file, blocks, start, target.reshape(-1).view(np.uint8))
     else:
-        _read_by_block(file, blocks, start, target.reshape(-1).view(np.uint8))
+        _read_by_block(file, blocks, start, target.reshape(-1).view(np.uint8).data)
 
 
-def _read_by_block(file: FileIO, blocks: Blocks, start: int, target: NDArray[np.uint8]) -> None:
+def _read_by_block(file: FileIO, blocks: Blocks, start: int, target: memoryview) -> None:
     """Read each block's bytes straight to their place."""
     position = 0
     for offset, length in blocks.extents(start, start + len(target)):
-        read_exactly(file, offset, target[position : position + length].data)
+        read_exactly(file, offset, target[position : position + length])
         position += length
 
 
@@ -197,9 +195,9 @@ def _read_small_blocks(file: FileIO, blocks: Blocks, start: int, target: NDArray
     size = blocks.db_size
     head = -start % size
     stop = head + (len(target) - head) // size * size
-    _read_by_block(file, blocks, start, target[:head])
+    _read_by_block(file, blocks, start, target[:head].data)
     _read_whole_blocks(file, blocks, (start + head) // size, target[head:stop].reshape(-1, size))
-    _read_by_block(file, blocks, start + stop, target[stop:])
+    _read_by_block(file, blocks, start + stop, target[stop:].data)
 
 
 def _read_whole_blocks(file: FileIO, blocks: Blocks, first: int, target: NDArray[np.uint8]) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import DTypeLike, NDArray
 
+from bufcache.arguments import integer
 from bufcache.buffer_parser.data import Numbers, Samples, read_listed, read_steps
 from bufcache.buffer_parser.logarithm import PIECE
 from bufcache.errors import InvalidArgumentError
@@ -145,12 +146,9 @@ class LazyArray(NDArrayOperatorsMixin):
         InvalidArgumentError
             Not an integer, or below 1.
         """
-        try:
-            count = index(spectra)
-        except TypeError:
-            raise InvalidArgumentError(f"blocks of {spectra!r} spectra: expected an integer") from None
+        count = integer("spectra", spectra)
         if count < 1:
-            raise InvalidArgumentError(f"blocks of {count} spectra: expected at least 1")
+            raise InvalidArgumentError(f"spectra is {count}; expected at least 1")
         return self._blocks(count * self._samples.rows_per_spectrum)
 
     def _blocks(self, rows: int) -> Iterator[NDArray[Any]]:

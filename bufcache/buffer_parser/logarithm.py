@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache, partial
+from functools import lru_cache
 from numbers import Real
 from typing import Any
 
@@ -17,14 +15,11 @@ from bufcache.errors import InvalidArgumentError, UnsupportedFormatError
 PIECE = 262_144
 """Samples that are converted at a time: few enough for the processor's cache, and bounded memory."""
 
-Converter = Callable[[NDArray[Any], NDArray[Any]], object]
-"""Fills the first array with what the samples in the second, of the same shape, become."""
-
 _OFFSETS = {14: 23, 16: 23, 24: 31}
 """The exponent that the largest value stands for, by bit resolution."""
 
 _TABLE_SIZE = 1 << 16
-"""Values that a 16-bit sample can have. Fewer samples than these are computed one by one."""
+"""Values that a 16-bit sample can have."""
 
 
 def delog(data: ArrayLike, fft_log_shift: int, ad_bit_resolution: int) -> NDArray[np.float64]:
@@ -66,17 +61,38 @@ def log(data: ArrayLike, fft_log_shift: int, ad_bit_resolution: int) -> NDArray[
     return _converted(data, conversion("log", fft_log_shift, ad_bit_resolution))
 
 
-@dataclass(frozen=True, slots=True)
 class Conversion:
-    """One direction of a logarithm: called with the array for the results and the samples, of the same shape."""
+    """One direction of a logarithm: called with the array for the results and the samples, of the same shape.
 
-    is_delog: bool
-    base: np.float64
-    """The exponent that the smallest value stands for."""
-    slope: np.float64
-    """The exponents a step."""
+    Samples of 16 bits are looked up in a table. It is made when as many samples were computed one by one as it has
+    values, so that neither few samples nor many calls for few of them cost more than twice what they must.
+    """
 
-    def __call__(self, out: NDArray[Any], samples: NDArray[Any]) -> None:
+    def __init__(self, *, is_delog: bool, base: np.float64, slope: np.float64) -> None:
+        self._is_delog = is_delog
+        self._base = base  # the exponent that the smallest value stands for
+        self._slope = slope  # the exponents a step
+        self._table: NDArray[np.float64] | None = None
+        self._computed = 0
+
+    def __call__(self, out: NDArray[np.float64], samples: NDArray[Any]) -> None:
+        if samples.dtype != np.uint16:
+            self._compute(out, samples)
+            return
+        if self._table is None:
+            self._computed += samples.size
+            if self._computed < _TABLE_SIZE:
+                self._compute(out, samples)
+                return
+            self._table = self._make_table()
+        self._table.take(samples, mode="clip", out=out)  # any mode but this and "wrap" copies all once more
+
+    def _make_table(self) -> NDArray[np.float64]:
+        table = np.empty(_TABLE_SIZE)
+        self._compute(table, np.arange(_TABLE_SIZE, dtype=np.uint16))
+        return table
+
+    def _compute(self, out: NDArray[np.float64], samples: NDArray[Any]) -> None:
         np.copyto(out, samples)
         if samples.dtype.kind in "bu":  # never negative
             self._convert(out)
@@ -88,23 +104,26 @@ class Conversion:
 
     def _convert(self, values: NDArray[np.float64]) -> None:
         with np.errstate(all="ignore"):
-            (self._delog if self.is_delog else self._log)(values)
+            (self._delog if self._is_delog else self._log)(values)
 
     def _delog(self, values: NDArray[np.float64]) -> None:
-        values *= self.slope
-        values += self.base
+        values *= self._slope
+        values += self._base
         np.power(2.0, values, out=values)
-        values -= np.power(2.0, self.base)
+        values -= np.power(2.0, self._base)
 
     def _log(self, values: NDArray[np.float64]) -> None:
-        values += np.power(2.0, self.base)
+        values += np.power(2.0, self._base)
         np.log2(values, out=values)
-        values -= self.base
-        values /= self.slope
+        values -= self._base
+        values /= self._slope
 
 
+@lru_cache(maxsize=4)
 def conversion(name: str, fft_log_shift: int, ad_bit_resolution: int) -> Conversion:
     """Return the conversion ``"log"`` or ``"delog"`` for a shift and a resolution.
+
+    The last ones are kept, and with them their tables of half a megabyte.
 
     Raises
     ------
@@ -115,26 +134,8 @@ def conversion(name: str, fft_log_shift: int, ad_bit_resolution: int) -> Convers
     if bits not in _OFFSETS:
         raise UnsupportedFormatError(f"no logarithm is defined for a resolution of {bits} bits; only for 14, 16, 24")
     base = np.float64(0.0 + fft_log_shift) - 1  # of small unsigned integers as well
-    return Conversion(name == "delog", base, (_OFFSETS[bits] - base) / np.float64(2.0**bits))
-
-
-def fastest(convert: Conversion, dtype: np.dtype[Any], count: int) -> Converter:
-    """Return what converts so many samples of a type fastest: 16 bits are looked up where they are many."""
-    if dtype != np.uint16 or count < _TABLE_SIZE:
-        return convert
-    return partial(_look_up, _table(convert))
-
-
-def _look_up(table: NDArray[np.float64], out: NDArray[np.float64], samples: NDArray[np.uint16]) -> None:
-    np.take(table, samples, mode="clip", out=out)  # any mode but this and "wrap" copies all of it once more
-
-
-@lru_cache(maxsize=4)
-def _table(convert: Conversion) -> NDArray[np.float64]:
-    """Return the conversion of every 16-bit sample; the last tables are kept, half a megabyte each."""
-    table = np.empty(_TABLE_SIZE)
-    convert(table, np.arange(_TABLE_SIZE, dtype=np.uint16))
-    return table
+    slope = (_OFFSETS[bits] - base) / np.float64(2.0**bits)
+    return Conversion(is_delog=name == "delog", base=base, slope=slope)
 
 
 def _converted(data: ArrayLike, convert: Conversion) -> NDArray[np.float64]:
@@ -143,9 +144,8 @@ def _converted(data: ArrayLike, convert: Conversion) -> NDArray[np.float64]:
         samples = _real(samples)
     out = np.empty(samples.shape)
     flat, target = samples.reshape(-1), out.reshape(-1)
-    convert_piece = fastest(convert, samples.dtype, samples.size)
     for start in range(0, samples.size, PIECE):
-        convert_piece(target[start : start + PIECE], flat[start : start + PIECE])
+        convert(target[start : start + PIECE], flat[start : start + PIECE])
     return out
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import IntEnum
 from math import trunc
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bufcache.buffer_parser import derived, geometry, layout
 from bufcache.buffer_parser.header import Header, Value
@@ -47,9 +47,15 @@ class Properties(ABC):
 
     # -- header values ----------------------------------------------------------------------------------------
 
-    def _with_path(self, error: BufcacheError) -> BufcacheError:
-        """Put the path before the message of an error that knows only offsets and keys."""
-        return type(error)(f"{os.fspath(self.filepath)}: {error}")
+    def _named(self, call: Callable[..., T], *arguments: Any) -> T:
+        """Call, and put the path before the message of an error that lacks it."""
+        try:
+            return call(*arguments)
+        except BufcacheError as error:
+            place = f"{os.fspath(self.filepath)}: "
+            if str(error).startswith(place):
+                raise
+            raise type(error)(f"{place}{error}") from None
 
     def _get(self, key: str, default: T) -> int | T:
         value: int | T = self._header.entries.get(key, default)
@@ -377,10 +383,7 @@ class Properties(ABC):
 
     def _find_blocks(self) -> geometry.Blocks:
         sizes = self.file_size, self.header_size, self.db_header_size, self.db_size
-        try:
-            return geometry.blocks(*sizes)
-        except BufcacheError as error:
-            raise self._with_path(error) from None
+        return self._named(geometry.blocks, *sizes)
 
 
 def _member(enumeration: type[E], value: int) -> E | int:

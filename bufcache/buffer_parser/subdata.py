@@ -7,12 +7,12 @@ spectrum, or several spectra. docs/file-format.md tells what stands in an entry.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from operator import index
 from typing import NamedTuple, SupportsIndex, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bufcache.arguments import integer
 from bufcache.buffer_parser.geometry import Blocks
 from bufcache.buffer_parser.layout import SUB_DATA_END
 from bufcache.errors import InvalidArgumentError, InvalidFileError
@@ -118,7 +118,8 @@ def io_ports(value: int, byte: SupportsIndex | None, bit: SupportsIndex | None) 
     InvalidArgumentError
         byte is none of 1, 2, 4; bit is not in 1 to 8, or there is no byte that it is in.
     """
-    byte, bit = _integer("byte", byte), _integer("bit", bit)
+    byte = None if byte is None else integer("byte", byte)
+    bit = None if bit is None else integer("bit", bit)
     if byte not in (None, 1, 2, 4):
         raise InvalidArgumentError(f"byte is {byte!r}; expected None, 1, 2 or 4")
     if bit is not None and byte is None:
@@ -130,13 +131,6 @@ def io_ports(value: int, byte: SupportsIndex | None, bit: SupportsIndex | None) 
         return ports
     ports = ports >> 8 * (byte.bit_length() - 1) & 0xFF
     return ports if bit is None else bool(ports >> bit - 1 & 1)
-
-
-def _integer(what: str, number: SupportsIndex | None) -> int | None:
-    try:
-        return None if number is None else index(number)
-    except TypeError:
-        raise InvalidArgumentError(f"{what} is {number!r}; expected None or an integer") from None
 
 
 # -- which entry describes what -----------------------------------------------------------------------------------
@@ -203,11 +197,17 @@ class Run(NamedTuple):
     first_spectra: Integers
     rows: Integers
     sizes: Integers
+    total: int
+    """Rows of all blocks."""
+    longest: int
+    """Rows of the block that has most."""
+    is_even: bool
+    """Whether all blocks have so many, but the last may have fewer."""
 
     def each_row(self, grid: NDArray[T]) -> NDArray[T]:
         """Return what belongs to rows, one behind the other, of a grid that is as wide as the longest block."""
-        if (self.rows == grid.shape[1]).all():
-            return grid.reshape(-1)
+        if self.is_even:
+            return grid.reshape(-1)[: self.total]
         return grid[np.arange(grid.shape[1]) < self.rows[:, None]]
 
 
@@ -217,9 +217,11 @@ def runs(how: Scale, blocks: Blocks, spectra: int, length: int) -> Iterator[Run]
     for block in range(0, blocks.count, length):
         numbers = np.arange(block, min(block + length, blocks.count) + 1, dtype=np.int64)
         edges = np.minimum(numbers * blocks.db_size // how.spectrum_size, spectra)
-        rows = how.rows(np.diff(edges))
-        yield Run(block, row, edges[:-1], rows, how.sizes(rows))
-        row += int(rows.sum())
+        rows = how.rows(edges[1:] - edges[:-1])
+        count, longest = int(rows.sum()), int(rows.max())
+        is_even = not np.count_nonzero(rows[:-1] - longest)
+        yield Run(block, row, edges[:-1], rows, how.sizes(rows), count, longest, is_even)
+        row += count
 
 
 # -- entries to columns -------------------------------------------------------------------------------------------
@@ -268,7 +270,7 @@ class Chunk:
 
     def read(self, table: Integers, columns: tuple[str, ...], how: Scale, run: Run, spec_duration: float) -> None:
         """Fill a table, each column of which is one of its rows, with the rows of a run."""
-        within = np.arange(run.rows.max(initial=0))
+        within = np.arange(run.longest)
         words = self._words_of(how, run, within)
         for name, column in zip(columns, table, strict=True):
             if name in DATA_COLUMNS:
@@ -282,21 +284,24 @@ class Chunk:
 
     def _words_of(self, how: Scale, run: Run, within: Integers) -> Callable[[int], NDArray[np.int32]]:
         """Return a function that gives one word of the entry of each row."""
-        starts = np.arange(len(run.rows)) * (self._stride // WORD_SIZE)
-        if how.ratio <= 1 and (run.rows == len(within)).all():
-            shape = len(starts), len(within), how.entry_words
-            strides = self._stride, how.entry_words * WORD_SIZE, WORD_SIZE
+        step = max(1.0, how.ratio)
+        if run.is_even and step.is_integer():
+            shape = len(run.rows), len(within), how.entry_words
+            strides = self._stride, int(step) * how.entry_words * WORD_SIZE, WORD_SIZE
             entries: NDArray[np.int32] = np.ndarray(shape, "<i4", self._bytes, self._head + self._start, strides)
-            return lambda word: entries[:, :, word].flatten()  # twice as fast as to take each
+            return lambda word: run.each_row(entries[:, :, word].copy())  # twice as fast as to take each
+        starts = np.arange(len(run.rows)) * (self._stride // WORD_SIZE)
         places = run.each_row(starts[:, None] + how.entries(within) * how.entry_words)
         return lambda word: np.take(self._words[word:], places, mode="clip")  # no place is beyond; faster than to look
 
 
 def _fill(column: Integers, values: NDArray[np.int32], meaning: _Column) -> None:
     if meaning.inverted_bits:
-        np.bitwise_and(np.invert(values, out=values), meaning.inverted_bits, out=column)
-    else:
-        np.right_shift(values, meaning.shift, out=column)
+        np.invert(values, out=values)
+        values &= meaning.inverted_bits
+    elif meaning.shift:
+        values >>= meaning.shift
+    column[:] = values
 
 
 def _times(how: Scale, rows: Integers, first_spectra: Integers, spec_duration: float) -> NDArray[np.float64]:
@@ -321,7 +326,7 @@ class Table:
 
     def add(self, chunk: Chunk, how: Scale, run: Run, spec_duration: float) -> None:
         """Add the rows of the run that a chunk holds."""
-        start, stop = self._filled, self._filled + int(run.rows.sum())
+        start, stop = self._filled, self._filled + run.total
         if stop > self._room.shape[1]:
             self._grow(stop)
         added = self._room[:, start:stop]

@@ -216,6 +216,10 @@ class Database:
             with self._mutex:
                 self._state = self._state.compact_or_stay()
 
+    def clock(self) -> int:
+        """Return how many ns the clock of the files is ahead of that of this machine, as far as it is known."""
+        return self._files.clock()
+
     def next_id(self, table: str) -> int:
         """Return the id of the next new document; none is given twice."""
         return max(self._state.table(table).largest_id, self._state.log.lost_up_to) + 1

@@ -9,6 +9,7 @@ import os
 import stat
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import IO, Protocol
@@ -72,6 +73,9 @@ class Files(Protocol):
     def locked(self, timeout: float) -> AbstractContextManager[None]:
         """Hold the only right to write."""
 
+    def clock(self) -> int:
+        """Return how many ns the clock of the file system was ahead of that of this machine when it was last locked."""
+
     def close(self) -> None:
         """Close what is open."""
 
@@ -83,6 +87,7 @@ class DiskFiles:
         self._path = path
         self._readers: dict[str, int] = {}
         self._seeking = threading.Lock()
+        self._ahead = 0
 
     def __repr__(self) -> str:
         return self._path
@@ -215,6 +220,10 @@ class DiskFiles:
 
         with open(self._of(OWNER), "wb") as file:
             file.write(orjson.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
+        self._ahead = os.stat(self._of(OWNER)).st_mtime_ns - time.time_ns()
+
+    def clock(self) -> int:
+        return self._ahead
 
     def _owner(self) -> str:
         try:
@@ -277,6 +286,9 @@ class MemoryFiles:
 
     def locked(self, timeout: float) -> AbstractContextManager[None]:
         return nullcontext()
+
+    def clock(self) -> int:
+        return 0
 
     def close(self) -> None:
         self._files.clear()

@@ -191,13 +191,16 @@ def _written_column(members: _Members, values: Values) -> dict[str, Any]:
         if values.array.dtype.kind != "f" and len(values.array):
             about["limits"] = [int(values.array.min()), int(values.array.max())]
         return about
-    pieces = [text.encode("utf-8", "surrogatepass") for text in values.texts]
-    raw = b"".join(pieces)
-    stops = np.cumsum([0, *map(len, pieces)], dtype=np.int64)
+    joined = "".join(values.texts)
+    sizes: Iterable[int] = map(len, values.texts)
+    if not joined.isascii():
+        sizes = (len(text.encode("utf-8", "surrogatepass")) for text in values.texts)
+    raw = joined.encode("utf-8", "surrogatepass")
+    stops = np.cumsum([0, *sizes], dtype=np.int64)
     return {
         **about,
-        "texts": len(pieces),
-        "is_ascii": raw.isascii(),
+        "texts": len(values.texts),
+        "is_ascii": joined.isascii(),
         "stops": members.array(stops),
         "bytes": members.array(np.frombuffer(raw, np.uint8)),
     }
@@ -323,24 +326,36 @@ class MappedTexts(Texts):
         return raw.tobytes().decode("utf-8", "surrogatepass")
 
     def take(self, codes: Codes) -> list[str]:
-        if self._kept is None and len(codes) * _MANY < self._count:
-            wide = codes.astype(np.intp)
-            return list(map(self._decoded, self._stops.at(wide).tolist(), self._stops.at(wide + 1).tolist()))
-        return list(map(self.all().__getitem__, codes.tolist()))
+        if self._kept is not None or (len(codes) * _MANY >= self._count and self._count <= _KEPT_TEXTS):
+            return list(map(self.all().__getitem__, codes.tolist()))
+        wide = codes.astype(np.intp)
+        starts, ends = self._stops.at(wide), self._stops.at(wide + 1)
+        if len(codes) * _MANY < self._count:
+            return list(map(self._decoded, starts.tolist(), ends.tolist()))
+        return self._gathered(starts.astype(np.int64), ends.astype(np.int64))
+
+    def _gathered(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> list[str]:
+        """Return the texts between places, of which there are many, without looking at the others."""
+        lengths = ends - starts
+        stops = np.cumsum(lengths)
+        places = np.arange(int(stops[-1])) + np.repeat(starts - stops + lengths, lengths)
+        raw, edges = self._content.all()[places].tobytes(), [0, *stops.tolist()]
+        return self._cut(raw, edges)
 
     def all(self) -> list[str]:
         if self._kept is not None:
             return self._kept
-        stops = self._stops.all().tolist()
-        raw = self._content.all().tobytes()
-        if self._is_ascii:
-            whole = raw.decode("ascii")
-            texts = [whole[start:stop] for start, stop in pairwise(stops)]
-        else:
-            texts = [raw[start:stop].decode("utf-8", "surrogatepass") for start, stop in pairwise(stops)]
+        texts = self._cut(self._content.all().tobytes(), self._stops.all().tolist())
         if self._count <= _KEPT_TEXTS:
             self._kept = texts
         return texts
+
+    def _cut(self, raw: bytes, edges: list[int]) -> list[str]:
+        """Return the texts that stand one behind the other."""
+        if self._is_ascii:
+            whole = raw.decode("ascii")
+            return [whole[start:stop] for start, stop in pairwise(edges)]
+        return [raw[start:stop].decode("utf-8", "surrogatepass") for start, stop in pairwise(edges)]
 
 
 def _part(arrays: _Arrays, fields: Fields, about: Mapping[str, Any]) -> Part:

@@ -45,6 +45,9 @@ _MERGED = 10
 _LARGEST_TAIL = 20_000
 """Documents read from the log that are put into a part of their own."""
 
+_SMALLEST_PART = 200
+"""Documents of a batch that become a part of their own; fewer are read as any commit is, lest there be many parts."""
+
 _COMMITTED = 1000
 _COMPACTED = 8
 """Documents a commit, and commits a write, of a log that is rewritten."""
@@ -332,6 +335,9 @@ class State:
         values
             Their columns, which hold what another process will read from the lines.
         """
+        if len(ids) < _SMALLEST_PART:
+            self.commit(lines, int(ids[-1]))
+            return
         self._settle()
         before = self.log.position
         commit = self._append(lines, int(ids[-1]))
@@ -344,7 +350,8 @@ class State:
             index.add(part)
         self._last_commit = commit.at
         largest = {name: each.largest_id for name, each in self.tables.items()}
-        self.segments.append(Segment(Range(before, commit.position, commit.at), {table: part}, largest))
+        # What is settled, not what was before: the append may have begun the log.
+        self.segments.append(Segment(Range(self._settled, commit.position, commit.at), {table: part}, largest))
 
     # -- segments ---------------------------------------------------------------------------------------------------
 

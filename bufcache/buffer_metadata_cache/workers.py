@@ -1,0 +1,105 @@
+"""Who reads the files: this thread, several where opening one takes its time, or an executor that was given."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from functools import partial
+from typing import Any, NamedTuple
+
+from bufcache.buffer_metadata_cache.batches import Batch, read_batch
+from bufcache.buffer_metadata_cache.reading import Task
+from bufcache.buffer_metadata_cache.scan import describe
+from bufcache.buffer_parser import Buffer
+
+_FIRST = 50
+"""Files of the first batch of many, by which it is seen how long one takes."""
+
+_SLOW = 1e-3
+"""Seconds a file from which on several are opened at a time: a local disk takes hundredths of that."""
+
+_THREADS = 16
+_A_TASK = 250
+"""Files that a worker is given at a time."""
+
+_AHEAD = 64
+"""Tasks that wait for workers."""
+
+Given = tuple[range, Batch | str]
+"""The numbers of the files of a batch, and what these say; or why no worker could tell."""
+
+
+class Reader(NamedTuple):
+    """How files are read.
+
+    Attributes
+    ----------
+    buffer_class, clock
+        As of `read_batch`.
+    batch_size
+        Files that are given at a time, at most.
+    executor
+        Who reads them; None to decide by how long it takes.
+    """
+
+    buffer_class: type[Any]
+    clock: int
+    batch_size: int
+    executor: Executor | None
+
+    def read(self, files: Sequence[Task], advance: Callable[[int], object]) -> Iterator[Given]:
+        """Read files and give what they say; call `advance` with how many more were read."""
+        rest = range(len(files))
+        if self.executor is not None:
+            yield from self._distributed(files, rest, self.executor, advance)
+            return
+        if len(files) > _FIRST and self.buffer_class is Buffer:
+            first, rest = rest[: min(_FIRST, self.batch_size)], rest[min(_FIRST, self.batch_size) :]
+            began = time.perf_counter()
+            yield first, self._read(files, first, advance)
+            if time.perf_counter() - began > _SLOW * len(first):
+                with ThreadPoolExecutor(_THREADS) as threads:
+                    yield from self._distributed(files, rest, threads, advance)
+                return
+        for chunk in _chunks(rest, self.batch_size):
+            yield chunk, self._read(files, chunk, advance)
+
+    def _read(self, files: Sequence[Task], chunk: range, advance: Callable[[int], object]) -> Batch:
+        return read_batch(files[chunk.start : chunk.stop], self.buffer_class, self.clock, partial(advance, 1))
+
+    def _distributed(
+        self, files: Sequence[Task], numbers: range, executor: Executor, advance: Callable[[int], object]
+    ) -> Iterator[Given]:
+        """Give batches as they come."""
+        chunks = _chunks(numbers, min(self.batch_size, _A_TASK))
+        waiting: dict[Future[Batch], range] = {}
+        try:
+            while True:
+                while len(waiting) < _AHEAD and (chunk := next(chunks, None)) is not None:
+                    try:
+                        waiting[
+                            executor.submit(read_batch, files[chunk.start : chunk.stop], self.buffer_class, self.clock)
+                        ] = chunk
+                    except Exception as error:  # its workers died, or it was shut down
+                        yield chunk, describe(error)
+                if not waiting:
+                    return
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    chunk = waiting.pop(future)
+                    yield chunk, _result(future)
+                    advance(len(chunk))
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _result(future: Future[Batch]) -> Batch | str:
+    try:
+        return future.result()
+    except Exception as error:  # of the worker, or of the way to it
+        return describe(error)
+
+
+def _chunks(numbers: range, size: int) -> Iterator[range]:
+    return (numbers[start : start + size] for start in range(0, len(numbers), size))
