@@ -1,13 +1,29 @@
 """Crashes of the system: in each state that one may leave on the disk, the store is that of a commit, and goes on."""
 
+import errno
 import logging
+import os
 import random
 
 import pytest
 from disks import Disk, Known, Stopped, crash_states
-from stores import COMPACT, FIRST, LIFE, KeptMemory, OnDisk, after, contents, do, insert, limit, note, open_database
+from stores import (
+    COMPACT,
+    FIRST,
+    LIFE,
+    KeptMemory,
+    OnDisk,
+    after,
+    contents,
+    do,
+    insert,
+    limit,
+    note,
+    open_database,
+)
 
 from bufcache.buffer_metadata_cache.store import log as store_log
+from bufcache.buffer_metadata_cache.store.files import UnsyncedError
 
 
 @pytest.fixture(autouse=True)
@@ -163,3 +179,23 @@ def test_crashes_after_a_killed_process(tmp_path, monkeypatch, further):
         if not was_killed:
             break
     assert len(checked) > 500
+
+
+def test_crashes_after_a_log_was_continued_in_vain(tmp_path):
+    """Where it was not confirmed that a log goes on in another, what is committed to that one is not lost with it."""
+
+    def fail(kind, name):
+        if kind == "fsync" and b"continued" in store.disk.calls[-1].data:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    store = Recorded(tmp_path / "store", fail)
+    with pytest.raises(UnsyncedError):
+        store.live([*FIRST, COMPACT])
+    store.look()
+    store.disk.before = lambda kind, name: None
+    first = len(store.disk.calls)
+    store.live([[note(2, number=2)]])
+    states = store.states(first=first)
+    assert len(states) > 20
+    for files, least, most in states:
+        assert_sound(files, store.expected[least : most + 1])

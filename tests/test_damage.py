@@ -211,6 +211,27 @@ def test_foreign_columns(files, content):
     assert_rebuilt(Changed(files, first, files[second] if content == "another's" else content))
 
 
+def test_columns_of_another_time(files):
+    """Where a log was brought back from an earlier time and went on otherwise, columns of before are not used."""
+    start = files[NAME].index(b"\n") + 1
+    other = Changed({}, NAME, files[NAME][:start])
+    database, expected = open_database(other), {}
+    for step in STEPS:
+        edits = step if isinstance(step, list) else [note(id, **document) for id, document in step.items()]
+        edits = [edit._replace(document=edit.document and {**edit.document, "text": "zzz"}) for edit in edits]
+        if isinstance(step, list):
+            do(database, edits)
+        else:
+            do(database, {edit.id: edit.document for edit in edits})
+        expected = after(expected, edits)
+    log = other.read(NAME, 0, other.size(NAME))
+    for name in sorted(files)[:2]:
+        start, end = name.removesuffix(".npz").split("-")[1:]
+        renamed = {f"columns/1-{start}-{size}.npz": files[name] for size in (end, len(log))}
+        database, _ = opened(Changed(renamed, NAME, log))
+        assert contents(database) == expected
+
+
 def test_missing_columns(files):
     """Columns may be deleted: they follow from the log."""
     for names in ([], [sorted(files)[0]], [sorted(files)[1]]):
