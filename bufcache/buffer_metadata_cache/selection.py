@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from operator import index
 from typing import Any, SupportsIndex, TypeGuard
 
+from bufcache.arguments import integer
 from bufcache.buffer_metadata_cache.documents import Document
 from bufcache.buffer_metadata_cache.expressions import expression
 from bufcache.buffer_metadata_cache.query import Field, Order, Predicate, and_, as_order, as_predicate
@@ -103,10 +103,7 @@ def _is_document_class(candidate: object) -> TypeGuard[type[Document]]:
 
 
 def _count(name: str, n: SupportsIndex) -> int:
-    try:
-        number = index(n)
-    except TypeError:
-        raise InvalidArgumentError(f"{name}: expected a number, got {n!r}") from None
+    number = integer(name, n)
     if number < 0:
-        raise InvalidArgumentError(f"{name}: expected a number from 0 on, got {number}")
+        raise InvalidArgumentError(f"{name} is {number}; expected 0 or more")
     return number
