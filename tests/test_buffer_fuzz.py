@@ -1,6 +1,7 @@
 """Whatever bytes a file holds: a value or a BufcacheError, in bounded memory and time."""
 
 import contextlib
+import operator
 import os
 import time
 import tracemalloc
@@ -53,15 +54,14 @@ def valid(path):
     return content, content.index(b"headsend") + 8
 
 
-def ask_everything(path, within=contextlib.nullcontext) -> None:
-    """Ask for every property and call every method, each by itself within something; let only a BufcacheError pass."""
+def ask_everything(path, by=operator.call) -> None:
+    """Ask for every property and call every method, each by itself by a function; let only a BufcacheError pass."""
     buffer = Buffer(path)
-    with contextlib.suppress(BufcacheError), contextlib.ExitStack() as stack:
-        with within():
-            stack.enter_context(buffer)
+    with contextlib.suppress(BufcacheError), contextlib.closing(buffer):
+        by(buffer.__enter__)
         for ask in everything(buffer):
-            with contextlib.suppress(BufcacheError, IndexError), within():
-                ask()
+            with contextlib.suppress(BufcacheError, IndexError):
+                by(ask)
 
 
 def everything(buffer) -> Iterator[Callable[[], object]]:
@@ -85,12 +85,12 @@ def calls(buffer, names) -> Iterator[Callable[[], object]]:
         yield from (partial(getattr(buffer, name), *arguments) for arguments in CALLS[name])
 
 
-def ask_about_blocks(path, within=contextlib.nullcontext) -> None:
-    """Ask for what stands in block headers, each by itself within something; let only a BufcacheError pass."""
+def ask_about_blocks(path, by=operator.call) -> None:
+    """Ask for what stands in block headers, each by itself by a function; let only a BufcacheError pass."""
     with contextlib.suppress(BufcacheError), Buffer(path) as buffer:
         for ask in (*calls(buffer, BLOCK_CALLS), lambda: buffer.last_spec):
-            with contextlib.suppress(BufcacheError), within():
-                ask()
+            with contextlib.suppress(BufcacheError):
+                by(ask)
 
 
 def ask_about(path, content: bytes) -> None:
@@ -162,7 +162,7 @@ def test_extreme_values(path, key):
         content = write_buffer(path, changes, ramp(6, 8)).read_bytes()
         for value in EXTREMES:
             path.write_bytes(patched(content, key, value))
-            ask_everything(path, within=limits)
+            ask_everything(path, by=cheaply)
 
 
 @pytest.mark.parametrize("framedur", [0.0, -0.0, 5e-324, -1.5, 1e308, float("inf"), float("-inf"), float("nan")])
@@ -191,7 +191,7 @@ def test_lying_sizes_cost_nothing(path, header):
     for key, value in header.items():
         content = patched(content, key, value)
     path.write_bytes(content)
-    ask_everything(path, within=limits)
+    ask_everything(path, by=cheaply)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 511])
@@ -200,9 +200,8 @@ def test_small_blocks_of_a_large_file_cost_little(path, size):
     content = write_buffer(path, None, ramp(10_000, 64)).read_bytes()
     path.write_bytes(patched(patched(content, "db__size", size), "dbhdsize", size // 2))
     buffer = Buffer(path)
-    with limits():
-        assert len(buffer.get_data()) == buffer.spec_count > 5000
-        assert len(buffer.data[5:9]) == 4
+    assert len(cheaply(buffer.get_data)) == buffer.spec_count > 5000
+    assert len(cheaply(lambda: buffer.data[5:9])) == 4
 
 
 # -- block headers ------------------------------------------------------------------------------------------------
@@ -244,16 +243,17 @@ def test_extreme_sizes_around_sub_data(path, with_sub_data, key):
     content, _ = with_sub_data
     for value in EXTREMES:
         path.write_bytes(patched(content, key, value))
-        ask_about_blocks(path, within=limits)
+        ask_about_blocks(path, by=cheaply)
 
 
 @given(file=sub_data_files() | sub_data_files(may_lack_ends=True), data=st.data())
 def test_damaged_random_sub_data(path, file, data):
     """A random file with sub data of which any bytes behind its header were overwritten raises only our errors."""
     content = bytearray(file.write(path).read_bytes())
+    header_end = int.from_bytes(content[8:12], "little")
     pieces = st.binary(min_size=1, max_size=8) | st.sampled_from([SUB_DATA_END, SUB_DATA_BEGIN, b"blockend"])
-    for _ in range(data.draw(st.integers(1, 5)) if len(content) > 2000 else 0):
-        start, piece = data.draw(st.integers(2000, len(content) - 1)), data.draw(pieces)
+    for _ in range(data.draw(st.integers(1, 5)) if len(content) > header_end else 0):
+        start, piece = data.draw(st.integers(header_end, len(content) - 1)), data.draw(pieces)
         content[start : start + len(piece)] = piece
     path.write_bytes(content)
     ask_about_blocks(path)
@@ -285,7 +285,7 @@ def test_a_huge_block_header_of_a_huge_file(path):
     content = write_buffer(path, small, ramp(6, 8), block_headers=lambda number: entries).read_bytes()
     path.write_bytes(patched(content[:2140], "dbhdsize", 2**31 - 1))
     os.truncate(path, 2**33)
-    ask_about_blocks(path, within=limits)
+    ask_about_blocks(path, by=cheaply)
     with pytest.raises(InvalidFileError, match=r"block 0: .*2147483647 bytes \(dbhdsize\); expected at most"):
         Buffer(path).db_header(0)
 
@@ -310,8 +310,8 @@ def test_sub_data_of_a_huge_file_that_lack(path, sizes, described, file_size):
         content = patched(content, key, size)
     path.write_bytes(content[:2300])
     os.truncate(path, file_size)
-    with limits(), pytest.raises(BufcacheError, match="block"):
-        Buffer(path).block_infos()
+    with pytest.raises(BufcacheError, match="block"):
+        cheaply(Buffer(path).block_infos)
 
 
 # -- limits -------------------------------------------------------------------------------------------------------
@@ -323,7 +323,7 @@ def test_texts_that_are_longer_than_the_header(path, length):
     header = {"asc_part": "Part", "headsend": None}
     content = write_buffer(path, header, np.zeros((3000, 64), "<u2"), header_size=0).read_bytes()
     path.write_bytes(patched(content, "asc_part", length))
-    ask_everything(path, within=limits)
+    ask_everything(path, by=cheaply)
     if length > 1000:
         with pytest.raises(InvalidFileError, match="asc_part"):
             _ = Buffer(path).partnumber
@@ -333,19 +333,28 @@ def test_a_huge_header_of_a_huge_file(path):
     """A header size that a sparse file could hold, but no header has, is refused before it is read."""
     write_buffer(path, {"qassdata": 2**31 - 1})
     os.truncate(path, 2**40)
-    with limits(), pytest.raises(InvalidFileError, match="2147483647"):
-        _ = Buffer(path).process
+    with pytest.raises(InvalidFileError, match="2147483647"):
+        cheaply(lambda: Buffer(path).process)
 
 
-@contextlib.contextmanager
-def limits():
-    """Fail where the block takes more than 64 MB of memory, or 100 ms of the processor."""
+def cheaply(ask):
+    """Ask; fail where that takes 64 MB of memory, or each of three times 100 ms of the processor."""
+    taken = processor_time(ask)
+    if taken >= 0.1:  # the processor is not ours alone
+        taken = min(processor_time(ask), processor_time(ask))
+    assert taken < 0.1
+    return ask()
+
+
+def processor_time(ask) -> float:
+    """Return the seconds until there is an answer or an error; fail where that takes 64 MB of memory."""
     tracemalloc.start()
-    before = time.process_time()
     try:
-        yield
-    finally:  # errors, too, are to come in no time
+        before = time.process_time()
+        with contextlib.suppress(BufcacheError, IndexError):
+            ask()
         taken, (_, peak) = time.process_time() - before, tracemalloc.get_traced_memory()
+    finally:
         tracemalloc.stop()
-        assert taken < 0.1
-        assert peak < 64 * 2**20
+    assert peak < 64 * 2**20
+    return taken

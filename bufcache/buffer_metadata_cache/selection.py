@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, SupportsIndex, TypeGuard
 
+from bufcache.arguments import integer
 from bufcache.buffer_metadata_cache.columns import Rows
 from bufcache.buffer_metadata_cache.documents import Document
 from bufcache.buffer_metadata_cache.expressions import expression
@@ -151,10 +151,7 @@ def _is_document_class(candidate: object) -> TypeGuard[type[Document]]:
 
 
 def _count(name: str, n: SupportsIndex) -> int:
-    try:
-        number = operator.index(n)
-    except TypeError:
-        raise InvalidArgumentError(f"{name}: expected a number, got {n!r}") from None
+    number = integer(name, n)
     if number < 0:
-        raise InvalidArgumentError(f"{name}: expected a number from 0 on, got {number}")
+        raise InvalidArgumentError(f"{name} is {number}; expected 0 or more")
     return number

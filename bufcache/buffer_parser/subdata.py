@@ -197,7 +197,7 @@ class Run(NamedTuple):
     first_spectra: Integers
     rows: Integers
     sizes: Integers
-    total: int
+    row_count: int
     """Rows of all blocks."""
     longest: int
     """Rows of the block that has most."""
@@ -207,7 +207,7 @@ class Run(NamedTuple):
     def each_row(self, grid: NDArray[T]) -> NDArray[T]:
         """Return what belongs to rows, one behind the other, of a grid that is as wide as the longest block."""
         if self.is_even:
-            return grid.reshape(-1)[: self.total]
+            return grid.reshape(-1)[: self.row_count]
         return grid[np.arange(grid.shape[1]) < self.rows[:, None]]
 
 
@@ -326,7 +326,7 @@ class Table:
 
     def add(self, chunk: Chunk, how: Scale, run: Run, spec_duration: float) -> None:
         """Add the rows of the run that a chunk holds."""
-        start, stop = self._filled, self._filled + run.total
+        start, stop = self._filled, self._filled + run.row_count
         if stop > self._room.shape[1]:
             self._grow(stop)
         added = self._room[:, start:stop]
