@@ -2,6 +2,7 @@
 
 import errno
 import os
+from functools import partial
 
 import pytest
 from stores import NAME, NOTES, OnDisk, contents, insert, limit, open_database
@@ -26,6 +27,10 @@ class Overtaken(DiskFiles):
     def __init__(self, place, change, method, moment):
         super().__init__(str(place.path))
         self._change, self._method, self._left = change, method, moment
+
+    def start(self, moment):
+        """Count anew."""
+        self._left = moment
 
     def _before(self, method):
         self._left -= method == self._method
@@ -73,6 +78,28 @@ def test_rewritten_while_it_is_opened(tmp_path, monkeypatch, method, times):
         files = Overtaken(place, rewrite, method, moment)
         reader = open_database(files)
         assert numbers(reader) == [1, 2]
+        reader.close()
+        writer.close()
+        if not files.was_overtaken:
+            break
+    assert 0 < moment < 99
+
+
+@pytest.mark.parametrize("method", ["names", "size", "read", "map"])
+@pytest.mark.parametrize("change", ["insert", "compact"])
+def test_changed_while_it_is_checked(tmp_path, monkeypatch, method, change):
+    """What another process commits or rewrites during a check is not called wrong."""
+    limit(monkeypatch, flushed=1)
+    for moment in range(100):
+        place = OnDisk(tmp_path / f"{moment}")
+        writer = open_database(place.files())
+        insert(writer, {"number": 1})
+        files = Overtaken(
+            place, {"insert": partial(insert, writer, {}), "compact": writer.compact}[change], method, 1000
+        )
+        reader = open_database(files)
+        files.start(moment)
+        assert reader.problems() == []
         reader.close()
         writer.close()
         if not files.was_overtaken:

@@ -20,7 +20,6 @@ swapped unnoticed. The last commit of a log that was rewritten says in which log
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -89,8 +88,6 @@ def current_generation(files: Files) -> int | None:
     ------
     CacheFormatError
         A log says that it goes on in one that is not there.
-    FileNotFoundError
-        A log was rewritten and removed while this was looked for.
     """
     there = generations(files.names())
     if not there:
@@ -99,8 +96,6 @@ def current_generation(files: Files) -> int | None:
     while following is not None:
         _require_following(files, generation, following)
         generation, following = following, Log(files, following).continued_in()
-    if generation not in generations(files.names()):
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name_of(generation))
     return generation
 
 
