@@ -217,8 +217,7 @@ def test_columns_of_another_time(files):
     other = Changed({}, NAME, files[NAME][:start])
     database, expected = open_database(other), {}
     for step in STEPS:
-        edits = step if isinstance(step, list) else [note(id, **document) for id, document in step.items()]
-        edits = [edit._replace(document=edit.document and {**edit.document, "text": "zzz"}) for edit in edits]
+        edits = [edit._replace(document=edit.document and {**edit.document, "text": "zzz"}) for edit in as_edits(step)]
         if isinstance(step, list):
             do(database, edits)
         else:
@@ -310,6 +309,27 @@ def test_whatever_meets_the_damage(monkeypatch, ask):
     assert again.mend() is not None
     assert contents(again) == contents(open_database(damaged)) == found
     assert again.problems() == []
+
+
+@pytest.mark.filterwarnings("ignore:.*damaged")
+@pytest.mark.parametrize("step", [[note(2, number=-2), note(70)], {2: {"number": -2}, 70: {}}], ids=["commit", "batch"])
+def test_a_commit_that_meets_damage_of_both(monkeypatch, step):
+    """Where columns and log are damaged at a document that is changed, that is told, and the change holds."""
+    limit(monkeypatch, merged=100, worth_compacting=1 << 20)
+    expected, files = store_of_segments(lambda number: [note(2 * number), note(2 * number + 1, text=f"text {number}")])
+    damaged = with_damaged_arrays(files)
+    database = open_database(damaged)
+    damaged._files[NAME][files[NAME].index(b"text 1")] ^= 1
+    with pytest.raises(CacheFormatError, match="and so is the log there"):
+        do(database, step)
+    found = contents(database)
+    assert found == contents(open_database(damaged)) == after(expected, [Edit(NOTES, 3, None), *as_edits(step)])
+    insert(database, {})
+    assert contents(database) == contents(open_database(damaged))
+
+
+def as_edits(step):
+    return step if isinstance(step, list) else [note(id, **document) for id, document in step.items()]
 
 
 def test_columns_that_the_disk_spoils(monkeypatch):

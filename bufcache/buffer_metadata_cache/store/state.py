@@ -258,7 +258,7 @@ class State:
         mended = self._from_log(damaged.range)
         self.unusable[damage.name] = str(damage)
         self._exchange(place, place + 1, mended)
-        if any(mended.parts[table].size != part.size for table, part in damaged.parts.items()):
+        if mended.size != damaged.size:
             raise CacheFormatError(
                 f"{self._files}: {damage}, and so is the log there; what is left answers from now on, and the next "
                 "synchronisation reads the files of the rest anew"
