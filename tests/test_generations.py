@@ -135,6 +135,25 @@ def test_first_change_after_others_rewrote(place):
     assert numbers(other) == numbers(open_database(place.files())) == [1, 2]
 
 
+def test_no_room_to_rewrite(place, monkeypatch):
+    """Where there is no room to rewrite the log, what was written of the new one is removed again."""
+    files = place.files()
+    database, append = open_database(files), files.append
+    insert(database, {"number": 1})
+
+    def append_while_there_is_room(name, data):
+        if name == name_of(2) and b"notes" in data:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
+        append(name, data)
+
+    monkeypatch.setattr(files, "append", append_while_there_is_room)
+    with pytest.raises(OSError, match="No space"):
+        database.compact()
+    assert name_of(2) not in files.names()
+    insert(database, {"number": 2})
+    assert numbers(database) == numbers(open_database(place.files())) == [1, 2]
+
+
 def test_a_missing_log_is_told(place):
     """A log that goes on in one that is missing is an error that names both."""
     database = open_database(place.files())
