@@ -240,13 +240,13 @@ class BufferMetadataCache:
 
         given = dict.fromkeys(_absolute(files))
         with self._database.reading():
-            known = KnownFiles(self._index, BufferMetadata.machine_id == machine_id)
-        entries = {
-            start + name: found
-            for folder in known.folders
-            for start in [paths.start(folder)]
-            for name, found in known.fingerprints(folder).items()
-        }
+            known = KnownFiles(self._database, BufferMetadata.machine_id == machine_id)
+            entries = {
+                start + name: found
+                for folder in known.folders
+                for start in [paths.start(folder)]
+                for name, found in known.take(folder).fingerprints().items()
+            }
         changed = [Path(path) for path in given if entries.get(path, ()) != _fingerprint_or_none(path)]
         return changed, [Path(path) for path in entries if path not in given]
 

@@ -112,8 +112,7 @@ class Synchronisation:
                     tasks += self._compared(listing, known)
         out_of_reach.update(failure.path for failure in self.report.failed)
         for path in known.folders:
-            if path not in listed:
-                self._note_missing(path, known.entries(path))
+            self._note_missing(path, known.take(path).entries())
         self._read(tasks, _gone((missing.folder for missing in self._missing), listed, out_of_reach))
         if delete_stale_entries:
             self._remove_stale(len(known), out_of_reach, force=delete_stale_entries == "all")
@@ -129,7 +128,7 @@ class Synchronisation:
         tasks: list[Task] = []
         for listing in folders:
             if reads_all:
-                ids = {name: entry.id for name, entry in known.entries(listing.path).items()}
+                ids = {name: entry.id for name, entry in known.take(listing.path).entries().items()}
                 tasks += [Task(listing.path, name, found, ids.get(name)) for name, found in listing.files.items()]
             else:
                 tasks += self._compared(listing, known)
@@ -145,16 +144,19 @@ class Synchronisation:
 
     def _known(self, where: Predicate) -> KnownFiles:
         with self._database.reading():
-            index = self._database.table(TABLE)
-            return KnownFiles(index, and_(BufferMetadata.machine_id == self._options.machine_id, where))
+            known = KnownFiles(self._database, and_(BufferMetadata.machine_id == self._options.machine_id, where))
+            if self._options.is_dry:  # others may change the cache meanwhile
+                known.load()
+            return known
 
     def _compared(self, listing: Listing, known: KnownFiles) -> Iterator[Task]:
         """Give the files of a folder that are to be read, count the others, and note the entries without a file."""
         folder, files = listing.path, listing.files
-        if not (self._options.verifies or known.has_racy(folder)) and known.fingerprints(folder) == files:
+        known_here = known.take(folder)
+        if not (self._options.verifies or known_here.has_racy) and known_here.fingerprints() == files:
             self.report.unchanged += len(files)
             return
-        entries = known.entries(folder)
+        entries = known_here.entries()
         for name, found in files.items():
             entry = entries.pop(name, None)
             if entry is None:
