@@ -71,6 +71,7 @@ class Disk:
             self.calls.append(call)
 
     def open_to_write(self, path, mode, buffering=-1):
+        self.before("open", self.name(path))
         return _Written(self, path)
 
 
@@ -80,7 +81,6 @@ class _Written(io.BytesIO):
     def __init__(self, disk, path):
         super().__init__()
         self._disk, self._path, self._name, self._is_begun = disk, path, disk.name(path), False
-        disk.before("open", self._name)
         with open(path, "wb"):
             disk.note(Call("create", self._name))
 
@@ -139,7 +139,11 @@ class _Os:
 
     def fsync(self, descriptor):
         name = self._names[descriptor]
-        self._disk.before("fsync", name)
+        try:
+            self._disk.before("fsync", name)
+        except OSError:
+            self._disk.note(Call("failed sync", name))
+            raise
         is_folder = os.path.isdir(os.path.join(self._disk.root, name))
         self._disk.note(Call("sync folder" if is_folder else "sync", name))
 
@@ -204,16 +208,13 @@ def _steps(calls):
     contents = defaultdict(bytearray)
     waiting = defaultdict(list)  # what a sync makes certain: bytes by file, names by folder
     for number, call in enumerate(calls):
-        match call.kind:
-            case "sync":
-                key = names[call.name]
-            case "sync folder":
-                key = call.name
-            case _:
-                key = None
+        key = {"sync": names.get(call.name), "sync folder": call.name, "failed sync": names.get(call.name)}.get(
+            call.kind
+        )
         if key is not None:
             for place in waiting.pop(key, ()):
-                steps[place] = steps[place]._replace(certain=number + 1)
+                # What one sync has lost another does not make certain.
+                steps[place] = steps[place]._replace(certain=len(calls) + 1 if "failed" in call.kind else number + 1)
             continue
         if call.kind == "create":
             names[call.name] = number
@@ -269,7 +270,7 @@ def _torn(data, at):
         yield data[:sector] + bytes(len(data) - sector)
 
 
-def crash_states(calls, known, *, first=0, most_torn=3):
+def crash_states(calls, known, *, first=0, most_torn=2):
     """Give all states that a crash after `first` calls or more may leave: files, and what was known at that moment.
 
     Of what is not certain all, nothing, all but one, one alone and a few at random are kept, and the last writes torn.

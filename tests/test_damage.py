@@ -191,14 +191,14 @@ def test_every_byte_of_columns(files, number):
         database, is_told = opened(changed)
         assert not is_told
         assert contents(database) == EXPECTED[-1]
-        if position % 10 == 0:
+        if position % 25 == 0:
             assert_rebuilt(changed)
 
 
 def test_every_cut_of_columns(files):
     """With a segment cut at any byte every answer is right, and it is written anew."""
     name = sorted(files)[0]
-    for size in range(0, len(files[name]), 7):
+    for size in range(0, len(files[name]), 17):
         assert_rebuilt(Changed(files, name, files[name][:size]))
 
 
@@ -209,6 +209,26 @@ def test_foreign_columns(files, content):
     """A segment that is none, or another's, is not used."""
     first, second = sorted(files)[:2]
     assert_rebuilt(Changed(files, first, files[second] if content == "another's" else content))
+
+
+def test_columns_of_another_time(files):
+    """Where a log was brought back from an earlier time and went on otherwise, columns of before are not used."""
+    start = files[NAME].index(b"\n") + 1
+    other = Changed({}, NAME, files[NAME][:start])
+    database, expected = open_database(other), {}
+    for step in STEPS:
+        edits = [edit._replace(document=edit.document and {**edit.document, "text": "zzz"}) for edit in as_edits(step)]
+        if isinstance(step, list):
+            do(database, edits)
+        else:
+            do(database, {edit.id: edit.document for edit in edits})
+        expected = after(expected, edits)
+    log = other.read(NAME, 0, other.size(NAME))
+    for name in sorted(files)[:2]:
+        start, end = name.removesuffix(".npz").split("-")[1:]
+        renamed = {f"columns/1-{start}-{size}.npz": files[name] for size in (end, len(log))}
+        database, _ = opened(Changed(renamed, NAME, log))
+        assert contents(database) == expected
 
 
 def test_missing_columns(files):
@@ -289,6 +309,27 @@ def test_whatever_meets_the_damage(monkeypatch, ask):
     assert again.mend() is not None
     assert contents(again) == contents(open_database(damaged)) == found
     assert again.problems() == []
+
+
+@pytest.mark.filterwarnings("ignore:.*damaged")
+@pytest.mark.parametrize("step", [[note(2, number=-2), note(70)], {2: {"number": -2}, 70: {}}], ids=["commit", "batch"])
+def test_a_commit_that_meets_damage_of_both(monkeypatch, step):
+    """Where columns and log are damaged at a document that is changed, that is told, and the change holds."""
+    limit(monkeypatch, merged=100, worth_compacting=1 << 20)
+    expected, files = store_of_segments(lambda number: [note(2 * number), note(2 * number + 1, text=f"text {number}")])
+    damaged = with_damaged_arrays(files)
+    database = open_database(damaged)
+    damaged._files[NAME][files[NAME].index(b"text 1")] ^= 1
+    with pytest.raises(CacheFormatError, match="and so is the log there"):
+        do(database, step)
+    found = contents(database)
+    assert found == contents(open_database(damaged)) == after(expected, [Edit(NOTES, 3, None), *as_edits(step)])
+    insert(database, {})
+    assert contents(database) == contents(open_database(damaged))
+
+
+def as_edits(step):
+    return step if isinstance(step, list) else [note(id, **document) for id, document in step.items()]
 
 
 def test_columns_that_the_disk_spoils(monkeypatch):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from functools import partial
 
 import pytest
 from stores import NAME, NOTES, OnDisk, contents, insert, limit, open_database
@@ -26,6 +27,10 @@ class Overtaken(DiskFiles):
     def __init__(self, place, change, method, moment):
         super().__init__(str(place.path))
         self._change, self._method, self._left = change, method, moment
+
+    def start(self, moment):
+        """Count anew."""
+        self._left = moment
 
     def _before(self, method):
         self._left -= method == self._method
@@ -80,6 +85,28 @@ def test_rewritten_while_it_is_opened(tmp_path, monkeypatch, method, times):
     assert 0 < moment < 99
 
 
+@pytest.mark.parametrize("method", ["names", "size", "read", "map"])
+@pytest.mark.parametrize("change", ["insert", "compact"])
+def test_changed_while_it_is_checked(tmp_path, monkeypatch, method, change):
+    """What another process commits or rewrites during a check is not called wrong."""
+    limit(monkeypatch, flushed=1)
+    for moment in range(100):
+        place = OnDisk(tmp_path / f"{moment}")
+        writer = open_database(place.files())
+        insert(writer, {"number": 1})
+        files = Overtaken(
+            place, {"insert": partial(insert, writer, {}), "compact": writer.compact}[change], method, 1000
+        )
+        reader = open_database(files)
+        files.start(moment)
+        assert reader.problems() == []
+        reader.close()
+        writer.close()
+        if not files.was_overtaken:
+            break
+    assert 0 < moment < 99
+
+
 @pytest.mark.parametrize("times", [1, 2, 3])
 @pytest.mark.parametrize("has_read", [False, True])
 @pytest.mark.parametrize("count", [0, 1])
@@ -106,6 +133,25 @@ def test_first_change_after_others_rewrote(place):
     other.compact()
     insert(database, {"number": 2})
     assert numbers(other) == numbers(open_database(place.files())) == [1, 2]
+
+
+def test_no_room_to_rewrite(place, monkeypatch):
+    """Where there is no room to rewrite the log, what was written of the new one is removed again."""
+    files = place.files()
+    database, append = open_database(files), files.append
+    insert(database, {"number": 1})
+
+    def append_while_there_is_room(name, data):
+        if name == name_of(2) and b"notes" in data:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
+        append(name, data)
+
+    monkeypatch.setattr(files, "append", append_while_there_is_room)
+    with pytest.raises(OSError, match="No space"):
+        database.compact()
+    assert name_of(2) not in files.names()
+    insert(database, {"number": 2})
+    assert numbers(database) == numbers(open_database(place.files())) == [1, 2]
 
 
 def test_a_missing_log_is_told(place):

@@ -255,6 +255,25 @@ def test_failed_write_inside_a_longer_change(place, files, name):
     assert_holds(place, [1, 3])
 
 
+def test_whole_commit_that_failed_inside_a_longer_change(place, files):
+    """A commit that stands whole although its write failed is not cut off: readers may have it."""
+    database, reader = open_database(files), open_database(place.files())
+    write = os.write
+    with database.writing():
+        insert(database, {"number": 1})
+        with pytest.MonkeyPatch.context() as patch:
+            failing(patch, "write", errno.EIO, before=write)
+            failing(patch, "ftruncate", errno.EIO)
+            with pytest.raises(OSError, match="Input/output"):
+                insert(database, {"number": 2})
+        assert [*contents(reader)[NOTES]] == [1, 2]
+        with pytest.raises(BufcacheError, match="begin it anew"):
+            insert(database, {"number": 3})
+    insert(database, {"number": 3})
+    assert [*contents(reader)[NOTES]] == [1, 2, 3]
+    assert_holds(place, [1, 2, 3])
+
+
 def test_failed_first_write(place, files):
     """A log that could not be begun is begun by the next commit."""
     database = open_database(files)

@@ -23,6 +23,9 @@ from bufcache.buffer_metadata_cache.store.segments import FOLDER, is_name
 from bufcache.buffer_metadata_cache.store.state import FLUSH_SIZE, Schemas, State, is_id
 from bufcache.errors import BufcacheError, CacheFormatError, CacheLockedError, ClosedError, InvalidArgumentError
 
+_TRIES = 10
+"""How often a store is checked in which others commit meanwhile, before what differs is called wrong."""
+
 
 class Edit(NamedTuple):
     """A document to be written under an id of a table; None removes it."""
@@ -266,7 +269,16 @@ class Database:
     def problems(self) -> list[str]:
         """Read the whole log anew and return what is wrong with it, with its segments, or with what is held of them."""
         with self.reading():
-            return problems(self._files, self._schemas, self._state)
+            found, tries = problems(self._files, self._schemas, self._state), 1
+            while found and self._depth == 1 and tries < _TRIES and self._moves_on():
+                found, tries = problems(self._files, self._schemas, self._state), tries + 1
+            return found
+
+    def _moves_on(self) -> bool:
+        """Take over what others have committed since; tell whether they have."""
+        before = self._state, self._state.log.position
+        self._refresh()
+        return before != (self._state, self._state.log.position)
 
     def mend(self) -> list[str]:
         """Drop what cannot be trusted, rebuild what can be, and return what was wrong."""

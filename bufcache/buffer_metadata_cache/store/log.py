@@ -20,7 +20,6 @@ swapped unnoticed. The last commit of a log that was rewritten says in which log
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -89,8 +88,6 @@ def current_generation(files: Files) -> int | None:
     ------
     CacheFormatError
         A log says that it goes on in one that is not there.
-    FileNotFoundError
-        A log was rewritten and removed while this was looked for.
     """
     there = generations(files.names())
     if not there:
@@ -99,8 +96,6 @@ def current_generation(files: Files) -> int | None:
     while following is not None:
         _require_following(files, generation, following)
         generation, following = following, Log(files, following).continued_in()
-    if generation not in generations(files.names()):
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name_of(generation))
     return generation
 
 
@@ -128,18 +123,10 @@ def remove_older(files: Files, generation: int) -> None:
 
 
 def remove_unfinished(files: Files, generation: int) -> None:
-    """Remove what was left of a log in the making: once the one before it is gone it would be taken for whole.
-
-    Raises
-    ------
-    OSError
-        It cannot be removed.
-    """
+    """Remove what was left of a log in the making; the next one of its name is written over it otherwise."""
     for each in generations(files.names()):
         if each > generation:
             files.remove(name_of(each))
-            if each in generations(files.names()):
-                raise OSError(errno.EBUSY, "a log that was not finished cannot be removed", name_of(each))
 
 
 class Log:

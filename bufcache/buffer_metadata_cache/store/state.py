@@ -258,7 +258,7 @@ class State:
         mended = self._from_log(damaged.range)
         self.unusable[damage.name] = str(damage)
         self._exchange(place, place + 1, mended)
-        if any(mended.parts[table].size != part.size for table, part in damaged.parts.items()):
+        if mended.size != damaged.size:
             raise CacheFormatError(
                 f"{self._files}: {damage}, and so is the log there; what is left answers from now on, and the next "
                 "synchronisation reads the files of the rest anew"
@@ -468,7 +468,7 @@ class State:
     def compact(self) -> State:
         """Write what holds into a new log, in which this one goes on; return its state."""
         self.log.prepare()
-        remove_unfinished(self._files, self.log.generation)  # for good when the new log is: its name is synced
+        # Of the same name as one that was not finished: two of them could not be told apart once this log is removed.
         new = Log(self._files, self.log.generation + 1)
         try:
             self._write_live(new)
