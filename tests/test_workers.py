@@ -7,9 +7,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from types import SimpleNamespace
 
-import dask
 import pytest
-from distributed import Client, LocalCluster
 from odd_buffers import DeadlyBuffer, WaitingBuffer
 from samples import buffer_class, set_time, write_broken, write_other, write_sample, write_samples
 from scenarios import SCENARIOS
@@ -41,6 +39,9 @@ def processes():
 @pytest.fixture(scope="module")
 def dask_client(tmp_path_factory):
     """Start a scheduler and two worker processes."""
+    distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
+    import dask
+
     config = {
         "distributed.scheduler.allowed-failures": 0,
         "distributed.comm.timeouts.connect": "3s",  # to a worker that has just died
@@ -48,10 +49,10 @@ def dask_client(tmp_path_factory):
     }
     with (
         dask.config.set(config),
-        LocalCluster(
+        distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
         ) as cluster,
-        Client(cluster) as client,
+        distributed.Client(cluster) as client,
     ):
         yield client
 
