@@ -136,6 +136,8 @@ def _parser() -> argparse.ArgumentParser:
         "directories", nargs="+", metavar="DIR", help="a folder of buffer files, searched with those below"
     )
     sync.add_argument("--delete-stale", action="store_true", help="remove the entries of files that are gone")
+    sync.add_argument("--verify", action="store_true", help="read the files that have not changed, too")
+    sync.add_argument("--dry-run", action="store_true", help="change nothing, and tell what would be done")
     sync.add_argument("-q", "--quiet", action="store_true", help="show nothing but failures")
     _add_cache(sync)
 
@@ -240,16 +242,21 @@ def _sync(arguments: argparse.Namespace) -> int:
         if not os.path.isdir(directory):
             raise FileNotFoundError(f"{directory!r} does not exist or is no folder; nothing was synchronised")
     path = os.path.abspath(_cache_path(arguments.cache) or CACHE_NAME)
-    if not arguments.quiet and not os.path.exists(path):
-        _tell(f"making the cache {path}")
-    with BufferMetadataCache(path) as cache:
+    is_dry, is_new = arguments.dry_run, not os.path.exists(path)
+    if is_new and not arguments.quiet:
+        _tell(f"{'would make' if is_dry else 'making'} the cache {path}")
+    with BufferMetadataCache(":memory:" if is_dry and is_new else path, read_only=is_dry and not is_new) as cache:
         report = cache.synchronize_directory(
-            *arguments.directories, verbose=not arguments.quiet, delete_stale_entries=arguments.delete_stale
+            *arguments.directories,
+            verbose=not arguments.quiet,
+            delete_stale_entries=arguments.delete_stale,
+            verify=arguments.verify,
+            dry_run=is_dry,
         )
     for failure in report.failed:
         _tell(f"{failure.path}: {failure.error}")
     if not arguments.quiet:
-        _tell(f"{path}: {report}")
+        _tell(f"{path}{', dry run' if is_dry else ''}: {report}")
     return FINDINGS if report.failed else DONE
 
 

@@ -139,6 +139,33 @@ def test_sync_of_a_missing_folder(run, project, tmp_path, missing):
     assert os.listdir(tmp_path) == ["project"]
 
 
+def test_sync_may_be_a_dry_run(run, project, tmp_path):
+    """--dry-run tells what would be done and does nothing: no entry is removed, and no cache is made."""
+    paths = write_samples(project, 3)
+    result = run("sync", "--dry-run", project)
+    assert (result.code, result.out) == (0, "")
+    assert f"would make the cache {tmp_path / '.bufcache'}" in result.err
+    assert "dry run: 3 added" in result.err
+    assert os.listdir(tmp_path) == ["project"]
+    assert "3 added" in run("sync", project).err
+    os.remove(paths[0])
+    assert "2 unchanged, 1 removed" in run("sync", "--dry-run", "--delete-stale", project).err
+    assert len(run("find", "-c", "id").lines) == 3
+    assert run("sync", "--dry-run", "-q", project) == (0, "", "")
+
+
+def test_sync_may_verify(run, project):
+    """--verify finds a change that size and time hide, and --dry-run tells of it."""
+    set_time(write_sample(project, proj__id=1), 5)
+    run("sync", project)
+    set_time(write_sample(project, proj__id=2), 5)
+    assert "1 unchanged" in run("sync", project).err
+    for _ in range(2):
+        assert "1 changed" in run("sync", "--verify", "--dry-run", project).err
+    assert "1 changed" in run("sync", "--verify", project).err
+    assert run("find", "-c", "project_id").out == "2\n"
+
+
 def test_sync_may_be_interrupted(run, project, monkeypatch):
     """Ctrl-C ends a synchronisation with a line and exit code 130, and the next one goes on."""
 

@@ -3,46 +3,15 @@
 import os
 import signal
 import sys
-import tempfile
 import threading
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
+from forks import for_all_users, forking, in_a_fork
 from samples import buffer_class, set_time, write_samples
 
 from bufcache import BufferMetadata as BM
 from bufcache import BufferMetadataCache
 from bufcache.errors import CacheLockedError
-
-forking = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-
-
-def in_a_fork(function):
-    """Call a function in a forked process, and return what it returns as text."""
-    reading, writing = os.pipe()
-    process = os.fork()
-    if not process:
-        try:
-            os.write(writing, str(function()).encode())
-        except BaseException as error:
-            os.write(writing, repr(error).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with open(reading, encoding="utf-8") as answer:
-        text = answer.read()
-    os.waitpid(process, 0)
-    return text
-
-
-@contextmanager
-def for_all_users():
-    """Give a folder that every user may look into."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)
-        yield Path(folder)
-
 
 # -- threads ------------------------------------------------------------------------------------------------------
 

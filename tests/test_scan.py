@@ -1,6 +1,9 @@
 """Scanning on its own: names and folders."""
 
+import fnmatch
 import os
+import re
+from itertools import product
 
 import pytest
 from samples import set_time, write_sample
@@ -78,3 +81,43 @@ def test_an_error_is_told_in_text_that_can_be_stored():
     assert (
         describe(OSError(2, "No such file", "/x/\udcff")) == "FileNotFoundError: [Errno 2] No such file: '/x/\\udcff'"
     )
+
+
+NAMES = (
+    "",
+    "a",
+    "aa",
+    "ab",
+    "ba",
+    "A",
+    "AB",
+    "ab\n",
+    "a.b",
+    "a b",
+    "(a)",
+    "Test_00001p1c0b01",
+    "Test_00001p12c3b01.bak",
+)
+GLOBS = ("*", "a*", "*b", "?", "[ab]*", "[!a]*", "*a*b*", "*p*c?b*", "(a)", "")
+REGULAR = (
+    "",
+    "a",
+    "a|b",
+    "(?i)a",
+    "(?x) a # any",
+    "(a|b)\\1",
+    "(?P<g0>a)(?P=g0)",
+    "a$",
+    ".*b\\Z",
+    "(?=a)",
+    "[p]?.",
+    "(?s:.*)",
+)
+
+
+@pytest.mark.parametrize(("glob_pattern", "regex_pattern"), list(product(GLOBS, REGULAR)))
+def test_one_test_of_names_is_as_good_as_two(glob_pattern, regex_pattern):
+    """A name is wanted if each pattern by itself matches it, whatever groups and flags they have."""
+    is_wanted, matched = name_filter(glob_pattern, regex_pattern), re.compile(regex_pattern).match
+    wanted = [name for name in NAMES if is_wanted(name)]
+    assert wanted == [name for name in NAMES if matched(name) and fnmatch.fnmatch(name, glob_pattern)]

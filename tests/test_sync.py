@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from samples import buffer_class, set_time, write_broken, write_other, write_sample, write_samples
+from syncing import counts, paths_of, sync, the_entry
 
 from bufcache import BufferMetadata as BM
 from bufcache import BufferMetadataCache, SyncReport
@@ -20,25 +21,6 @@ from bufcache.errors import InvalidArgumentError
 from bufcache.testing import MockBuffer
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows has no such files, or needs rights for them")
-
-
-def sync(cache, *folders, **options):
-    return cache.synchronize_directory(*folders, verbose=0, **options)
-
-
-def counts(report):
-    """Return what a report counts, without the zeros."""
-    names = ("added", "changed", "moved", "unchanged", "removed", "kept", "skipped")
-    return {name: getattr(report, name) for name in names if getattr(report, name)}
-
-
-def paths_of(cache):
-    return sorted(cache.get_matching_files())
-
-
-def the_entry(cache):
-    [entry] = cache.get_matching_metadata()
-    return entry
 
 
 # -- new files ----------------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ time; both ways give the same.
 from __future__ import annotations
 
 import os
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -24,7 +23,7 @@ from bufcache.buffer_metadata_cache.metadata import BufferMetadata
 from bufcache.buffer_metadata_cache.parts import Values, encoded
 from bufcache.buffer_metadata_cache.query import Field
 from bufcache.buffer_metadata_cache.reading import Task, read
-from bufcache.buffer_metadata_cache.scan import Fingerprint
+from bufcache.buffer_metadata_cache.scan import Fingerprint, fingerprint_in
 from bufcache.buffer_parser import Buffer
 from bufcache.buffer_parser.batch import Decoder
 
@@ -127,7 +126,7 @@ def _read_start(path: str, fingerprint: Fingerprint) -> bytes | None:
         return None
     finally:
         os.close(descriptor)
-    return start if (found.st_size, found.st_mtime_ns) == fingerprint and stat.S_ISREG(found.st_mode) else None
+    return start if fingerprint_in(found) == fingerprint else None
 
 
 class _Columns:

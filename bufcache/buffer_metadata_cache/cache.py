@@ -126,8 +126,8 @@ class BufferMetadataCache:
         """Bring the cache in line with folders.
 
         New files are added, changed ones (by size and modification time) are read again under their old id,
-        unchanged ones cost a look at the folder. What cannot be read gets an entry with `opening_error`, and is
-        tried again when it changes.
+        unchanged ones cost a look at the folder. A file that was moved or renamed below these folders keeps its entry.
+        What cannot be read gets an entry with `opening_error`, and is tried again when it changes.
 
         Parameters
         ----------
@@ -150,9 +150,11 @@ class BufferMetadataCache:
             ``client.get_executor()`` of Dask. Without one they are read here, and in several threads where opening them
             turns out to take long, as on a network share.
         verify
-            Whether to read the headers of files, too, whose size and modification time are the same.
+            Whether to read the headers of files, too, whose size and modification time are the same: it finds what
+            these hide.
         dry_run
-            Whether to change nothing: files are compared and read, and the report says what would be done.
+            Whether to change nothing: files are compared and read, and the report says what would be done. It is
+            possible with `read_only` and while another process writes.
 
         Returns
         -------
@@ -240,13 +242,13 @@ class BufferMetadataCache:
 
         given = dict.fromkeys(_absolute(files))
         with self._database.reading():
-            known = KnownFiles(self._index, BufferMetadata.machine_id == machine_id)
-        entries = {
-            start + name: found
-            for folder in known.folders
-            for start in [paths.start(folder)]
-            for name, found in known.fingerprints(folder).items()
-        }
+            known = KnownFiles(self._database, BufferMetadata.machine_id == machine_id)
+            entries = {
+                start + name: found
+                for folder in known.folders
+                for start in [paths.start(folder)]
+                for name, found in known.take(folder).fingerprints().items()
+            }
         changed = [Path(path) for path in given if entries.get(path, ()) != _fingerprint_or_none(path)]
         return changed, [Path(path) for path in entries if path not in given]
 

@@ -86,7 +86,7 @@ class Intake:
     def _is_to_be_written(self, number: int, task: Task, batch: Batch, row: int | None, is_moved: bool) -> bool:
         """Count a file, and tell whether what it said is news."""
         report = self._report
-        if number in batch.skipped and task.id is None:
+        if number in batch.skipped and (task.id is None or row is None):  # without a row it is no file at all any more
             report.skipped += 1
             return False
         if task.is_check and row is not None:

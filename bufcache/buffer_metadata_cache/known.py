@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import groupby
-from typing import NamedTuple
+from collections.abc import Sequence
+from itertools import groupby, islice
+from typing import Any, NamedTuple
 
-from bufcache.buffer_metadata_cache.index import Index
+import numpy as np
+
+from bufcache.buffer_metadata_cache.columns import Rows
 from bufcache.buffer_metadata_cache.metadata import BufferMetadata
 from bufcache.buffer_metadata_cache.query import Predicate
+from bufcache.buffer_metadata_cache.store.database import Database
 
-_FIELDS = tuple(
-    BufferMetadata.__fields__[name] for name in ("directory_path", "filename", "id", "file_size", "mtime_ns", "is_racy")
-)
+_FIELDS = tuple(BufferMetadata.__fields__[name] for name in ("filename", "id", "file_size", "mtime_ns", "is_racy"))
+
+_BLOCK = 20_000
+"""Entries that are looked up at a time: enough to cost little each, few enough to need little memory."""
 
 KnownFingerprint = tuple[int | None, int | None]
 """Size and modification time as the cache has them; without the time the file has to be read again."""
@@ -26,49 +30,99 @@ class Known(NamedTuple):
     is_racy: bool
 
 
-class KnownFiles:
-    """The entries that match, by folder and name; where several stand for one file, the newest."""
+class KnownFolder(NamedTuple):
+    """The entries of a folder, a list for each of their fields; where several stand for one file, the newest counts."""
 
-    def __init__(self, index: Index, where: Predicate) -> None:
-        folders, self._names, self._ids, sizes, times, self._racy = index.take(index.match(where), _FIELDS)
-        self._fingerprints: list[KnownFingerprint] = list(zip(sizes, times, strict=True))
-        self._runs: dict[str, list[slice]] = {}
+    names: Sequence[str]
+    ids: Sequence[int]
+    sizes: Sequence[int | None]
+    times: Sequence[int | None]
+    racy: Sequence[bool | None]
+
+    @property
+    def has_racy(self) -> bool:
+        """Whether there are files whose fingerprint is not to be trusted yet."""
+        return True in self.racy
+
+    def fingerprints(self) -> dict[str, KnownFingerprint]:
+        """Return the fingerprint of each file."""
+        return dict(zip(self.names, zip(self.sizes, self.times, strict=True), strict=True))
+
+    def entries(self) -> dict[str, Known]:
+        """Return what is known of each file."""
+        fingerprints = zip(self.sizes, self.times, strict=True)
+        return dict(zip(self.names, map(Known, self.ids, fingerprints, map(bool, self.racy)), strict=True))
+
+
+_NOTHING = KnownFolder((), (), (), (), ())
+
+
+class KnownFiles:
+    """The entries that match, folder by folder: each can be taken once, and needs memory only when its turn comes.
+
+    Parameters
+    ----------
+    database
+        Where they are. It must not be changed until all have been taken, unless `load` is called first.
+    where
+        What they match.
+    """
+
+    def __init__(self, database: Database, where: Predicate) -> None:
+        self._database = database
+        self._rows: dict[str, list[Rows]] = {}
+        self._loaded: dict[str, KnownFolder] = {}
+        with database.reading():
+            index = database.table(BufferMetadata.__tablename__)
+            rows = index.match(where)
+            [folders] = index.take(rows, [BufferMetadata.directory_path])
+        self._count = len(rows)
         start = 0
         for folder, run in groupby(folders):
             stop = start + sum(1 for _ in run)
-            self._runs.setdefault(folder, []).append(slice(start, stop))
+            self._rows.setdefault(folder, []).append(rows[start:stop])
             start = stop
 
     def __len__(self) -> int:
-        return len(self._names)
+        return self._count
 
     @property
     def folders(self) -> list[str]:
-        """The folders that have entries."""
-        return list(self._runs)
+        """The folders that have entries and were not taken yet."""
+        return [*self._loaded, *self._rows]
 
-    def fingerprints(self, folder: str) -> dict[str, KnownFingerprint]:
-        """Return the fingerprint of each file in a folder."""
-        found: dict[str, KnownFingerprint] = {}
-        for run in self._runs.get(folder, ()):
-            found.update(zip(self._names[run], self._fingerprints[run], strict=True))
+    def take(self, folder: str) -> KnownFolder:
+        """Return the entries of a folder; none the next time."""
+        if folder in self._rows:
+            self._load([folder, *self._following()])
+        return self._loaded.pop(folder, _NOTHING)
+
+    def load(self) -> None:
+        """Look up all entries now, so that nothing that becomes of the database changes them."""
+        self._load(list(self._rows))
+
+    def _following(self) -> list[str]:
+        """Return the folders that will be asked for soon: they were read in the order in which they are listed."""
+        found, count = [], 0
+        for folder, runs in self._rows.items():
+            found.append(folder)
+            count += sum(map(len, runs))
+            if count >= _BLOCK:
+                break
         return found
 
-    def has_racy(self, folder: str) -> bool:
-        """Tell whether a folder has files whose fingerprint is not to be trusted yet."""
-        return any(True in self._racy[run] for run in self._runs.get(folder, ()))
+    def _load(self, folders: Sequence[str]) -> None:
+        runs = {folder: self._rows.pop(folder) for folder in dict.fromkeys(folders)}
+        if not runs:
+            return
+        with self._database.reading():
+            index = self._database.table(BufferMetadata.__tablename__)
+            columns = index.take(np.concatenate([run for each in runs.values() for run in each]), _FIELDS)
+        values = list(map(iter, columns))
+        for folder, each in runs.items():
+            count = sum(map(len, each))
+            self._loaded[folder] = KnownFolder(*(_next(count, column) for column in values))
 
-    def entries(self, folder: str) -> dict[str, Known]:
-        """Return what is known of each file in a folder."""
-        found: dict[str, Known] = {}
-        for run in self._runs.get(folder, ()):
-            flags = map(bool, self._racy[run])
-            known = map(Known, self._ids[run], self._fingerprints[run], flags)
-            found.update(zip(self._names[run], known, strict=True))
-        return found
 
-    def files(self) -> Iterator[tuple[str, str, Known]]:
-        """Give folder, name and what is known of each file."""
-        for folder in self._runs:
-            for name, known in self.entries(folder).items():
-                yield folder, name, known
+def _next(count: int, values: Any) -> list[Any]:
+    return list(islice(values, count))

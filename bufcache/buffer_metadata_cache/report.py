@@ -15,7 +15,8 @@ class SyncReport:
     ----------
     added, changed, moved, unchanged
         Files that were new, read again, found under a new path, or as they were; a file that could not be read
-        before and has not changed is unchanged. A moved file counts as added so far, and `moved` stays 0.
+        before and has not changed is unchanged. The entry of a moved file keeps its id; see
+        `BufferMetadataCache.synchronize_directory`.
     removed, kept
         Entries whose files are gone: removed, or kept because the files may only be out of reach.
     skipped

@@ -14,7 +14,7 @@ import orjson
 
 from bufcache.buffer_metadata_cache import paths
 from bufcache.buffer_metadata_cache.intake import TABLE, Intake
-from bufcache.buffer_metadata_cache.known import Known, KnownFiles
+from bufcache.buffer_metadata_cache.known import Known, KnownFiles, KnownFingerprint
 from bufcache.buffer_metadata_cache.metadata import BufferMetadata
 from bufcache.buffer_metadata_cache.query import Predicate, and_, or_
 from bufcache.buffer_metadata_cache.reading import Task
@@ -100,21 +100,22 @@ class Synchronisation:
         """Bring the entries below folders in line with their files."""
         folder = BufferMetadata.directory_path
         known = self._known(or_(*map(folder.below, roots)) if recursive else folder.in_(roots))
-        listed: dict[str, bool] = {}  # and whether they are empty
+        listed: set[str] = set()
+        out_of_reach: set[str] = set()
         tasks: list[Task] = []
         for root in roots:
             for listing in walk(root, is_wanted, recursive=recursive, failures=self.report.failed):
                 if listing.path not in listed:
-                    listed[listing.path] = listing.is_empty
+                    listed.add(listing.path)
+                    if listing.is_empty:  # as is a mount point of what is not mounted
+                        out_of_reach.add(listing.path)
                     tasks += self._compared(listing, known)
-        unlisted = [failure.path for failure in self.report.failed]
+        out_of_reach.update(failure.path for failure in self.report.failed)
         for path in known.folders:
-            if path not in listed:
-                self._note_missing(path, known.entries(path))
-        self._read(tasks, listed)
+            self._note_missing(path, known.take(path).entries())
+        self._read(tasks, _gone((missing.folder for missing in self._missing), listed, out_of_reach))
         if delete_stale_entries:
-            shut = {*unlisted, *(path for path, is_empty in listed.items() if is_empty)}
-            self._remove_stale(len(known), shut, force=delete_stale_entries == "all")
+            self._remove_stale(len(known), out_of_reach, force=delete_stale_entries == "all")
         return self._finish()
 
     def of_files(self, files: Mapping[str, Fingerprint], *, reads_all: bool) -> SyncReport:
@@ -127,12 +128,12 @@ class Synchronisation:
         tasks: list[Task] = []
         for listing in folders:
             if reads_all:
-                ids = {name: entry.id for name, entry in known.entries(listing.path).items()}
+                ids = {name: entry.id for name, entry in known.take(listing.path).entries().items()}
                 tasks += [Task(listing.path, name, found, ids.get(name)) for name, found in listing.files.items()]
             else:
                 tasks += self._compared(listing, known)
         self._missing.clear()  # nobody looked for the others
-        self._read(tasks, ())
+        self._read(tasks, gone=())
         return self._finish()
 
     def _finish(self) -> SyncReport:
@@ -143,16 +144,19 @@ class Synchronisation:
 
     def _known(self, where: Predicate) -> KnownFiles:
         with self._database.reading():
-            index = self._database.table(TABLE)
-            return KnownFiles(index, and_(BufferMetadata.machine_id == self._options.machine_id, where))
+            known = KnownFiles(self._database, and_(BufferMetadata.machine_id == self._options.machine_id, where))
+            if self._options.is_dry:  # others may change the cache meanwhile
+                known.load()
+            return known
 
     def _compared(self, listing: Listing, known: KnownFiles) -> Iterator[Task]:
         """Give the files of a folder that are to be read, count the others, and note the entries without a file."""
         folder, files = listing.path, listing.files
-        if not (self._options.verifies or known.has_racy(folder)) and known.fingerprints(folder) == files:
+        known_here = known.take(folder)
+        if not (self._options.verifies or known_here.has_racy) and known_here.fingerprints() == files:
             self.report.unchanged += len(files)
             return
-        entries = known.entries(folder)
+        entries = known_here.entries()
         for name, found in files.items():
             entry = entries.pop(name, None)
             if entry is None:
@@ -170,8 +174,8 @@ class Synchronisation:
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
-    def _read(self, tasks: list[Task], listed: Container[str]) -> None:
-        """Read files and commit what they say, a batch at a time."""
+    def _read(self, tasks: list[Task], gone: Container[str]) -> None:
+        """Read files and commit what they say, a batch at a time; files of the folders `gone` may have moved."""
         if not tasks:
             return
         from bufcache.buffer_metadata_cache.workers import Reader  # which a query does without
@@ -180,44 +184,47 @@ class Synchronisation:
         reader = Reader(options.buffer_class, self._database.clock(), options.batch_size, options.executor)
         tasks.sort()  # ids, and so results without an order, follow the paths
         with _progress(len(tasks), options.verbose) as advance:
-            suspects, others = self._suspects(tasks, listed)
-            self._take_moved(suspects, list(reader.read(suspects, advance)))
+            suspects, others = self._suspects(tasks, gone)
+            self._take_moved(suspects, list(reader.read(suspects, advance)), gone)
             for numbers, batch in reader.read(others, advance):
                 self._intake.take(others[numbers.start : numbers.stop], batch)
 
-    def _suspects(self, tasks: list[Task], listed: Container[str]) -> tuple[list[Task], list[Task]]:
+    def _suspects(self, tasks: list[Task], gone: Container[str]) -> tuple[list[Task], list[Task]]:
         """Return the new files that may be those of entries that have lost theirs, and all other files."""
-        gone = _gone({missing.folder for missing in self._missing}, listed) if self._missing else set()
-        self._lost = [missing for missing in self._missing if missing.folder in gone]
-        fingerprints = {missing.entry.fingerprint for missing in self._lost}
+        fingerprints = {missing.entry.fingerprint for missing in self._missing if missing.folder in gone}
         if not fingerprints:
             return [], tasks
         is_suspect = [task.id is None and task.fingerprint in fingerprints for task in tasks]
         pairs = list(zip(tasks, is_suspect, strict=True))
         return [task for task, suspected in pairs if suspected], [task for task, suspected in pairs if not suspected]
 
-    def _take_moved(self, suspects: Sequence[Task], given: Sequence[Given]) -> None:
+    def _take_moved(self, suspects: Sequence[Task], given: Sequence[Given], gone: Container[str]) -> None:
         """Let entries move to the one file that is theirs where no other entry and no other file may be meant."""
         found: dict[tuple[Any, ...], list[int]] = defaultdict(list)
-        lost: dict[tuple[Any, ...], list[_Missing]] = defaultdict(list)
         for numbers, batch in given:
             if not isinstance(batch, str):
                 for number, document in zip(batch.files.tolist(), batch.documents, strict=True):
                     found[_traits(orjson.loads(document))].append(numbers[number])
-        if found:
-            with self._database.reading():
-                for missing in self._lost:
-                    lost[_traits(self._database.document(TABLE, missing.entry.id))].append(missing)
+        lost = self._missing_by_traits({task.fingerprint for task in suspects})
         moved = {
             numbers[0]: lost[traits][0]
             for traits, numbers in found.items()
-            if None not in traits and len(numbers) == len(lost[traits]) == 1
+            if None not in traits and len(numbers) == len(lost[traits]) == 1 and _is_gone(lost[traits][0], gone)
         }
         for numbers, batch in given:
             ids = {number - numbers.start: moved[number].entry.id for number in numbers if number in moved}
             self._intake.take(suspects[numbers.start : numbers.stop], batch, ids)
         taken = {missing.entry.id for missing in moved.values()}
         self._missing = [missing for missing in self._missing if missing.entry.id not in taken]
+
+    def _missing_by_traits(self, fingerprints: Container[KnownFingerprint]) -> dict[tuple[Any, ...], list[_Missing]]:
+        """Return the entries without a file that have one of these fingerprints, wherever they are."""
+        lost: dict[tuple[Any, ...], list[_Missing]] = defaultdict(list)
+        with self._database.reading():
+            for missing in self._missing:
+                if missing.entry.fingerprint in fingerprints:
+                    lost[_traits(self._database.document(TABLE, missing.entry.id))].append(missing)
+        return lost
 
     # -- removing ---------------------------------------------------------------------------------------------------
 
@@ -235,7 +242,9 @@ class Synchronisation:
         """
         paths_of_missing = {paths.join(missing.folder, missing.name): missing.entry.id for missing in self._missing}
         gone = {path: id for path, id in paths_of_missing.items() if not _exists(path)}
-        removable = gone if force else {path: id for path, id in gone.items() if not _has_parent_in(path, out_of_reach)}
+        removable = {
+            path: id for path, id in gone.items() if force or not _lies_in(os.path.dirname(path), out_of_reach)
+        }
         if not force and total >= _FEW and 2 * len(removable) > total:
             removable = {}
         if not self._options.is_dry:
@@ -255,12 +264,17 @@ def _traits(document: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(map(document.get, _TRAITS))
 
 
-def _gone(folders: Iterable[str], listed: Container[str]) -> set[str]:
+def _gone(folders: Iterable[str], listed: Container[str], out_of_reach: Container[str]) -> set[str]:
     """Return the folders of which a listing tells what became of their files.
 
     They were listed, or the nearest folder above that exists was: then they are gone. Others are only out of reach.
     """
-    return {folder for folder in folders if _nearest(folder) in listed}
+    return {folder for folder in set(folders) if _nearest(folder) in listed and not _lies_in(folder, out_of_reach)}
+
+
+def _is_gone(missing: _Missing, gone: Container[str]) -> bool:
+    """Tell whether there is no file any more; there may be one whose name does not match this time."""
+    return missing.folder in gone and not _exists(paths.join(missing.folder, missing.name))
 
 
 def _nearest(folder: str) -> str:
@@ -288,12 +302,14 @@ def _exists(path: str) -> bool:
         return True
 
 
-def _has_parent_in(path: str, folders: set[str]) -> bool:
-    while (parent := os.path.dirname(path)) != path:
-        if parent in folders:
-            return True
-        path = parent
-    return False
+def _lies_in(folder: str, folders: Container[str]) -> bool:
+    """Tell whether a folder is one of the others, or lies below one."""
+    while folder not in folders:
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            return False
+        folder = parent
+    return True
 
 
 @contextmanager

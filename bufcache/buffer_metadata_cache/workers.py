@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from bufcache.buffer_metadata_cache.batches import Batch, read_batch
@@ -57,8 +58,10 @@ class Reader(NamedTuple):
         if len(files) > _FIRST and self.buffer_class is Buffer:
             first, rest = rest[: min(_FIRST, self.batch_size)], rest[min(_FIRST, self.batch_size) :]
             began = time.perf_counter()
-            yield first, self._read(files, first, advance)
-            if time.perf_counter() - began > _SLOW * len(first):
+            batch = self._read(files, first, advance)
+            is_slow = time.perf_counter() - began > _SLOW * len(first)
+            yield first, batch
+            if is_slow:
                 with ThreadPoolExecutor(_THREADS) as threads:
                     yield from self._distributed(files, rest, threads, advance)
                 return
@@ -74,24 +77,30 @@ class Reader(NamedTuple):
         """Give batches as they come."""
         chunks = _chunks(numbers, min(self.batch_size, _A_TASK))
         waiting: dict[Future[Batch], range] = {}
+        done: SimpleQueue[Future[Batch]] = SimpleQueue()  # concurrent.futures.wait misses those that others cancel
         try:
             while True:
                 while len(waiting) < _AHEAD and (chunk := next(chunks, None)) is not None:
-                    try:
-                        waiting[
-                            executor.submit(read_batch, files[chunk.start : chunk.stop], self.buffer_class, self.clock)
-                        ] = chunk
-                    except Exception as error:  # its workers died, or it was shut down
-                        yield chunk, describe(error)
+                    future = self._submitted(executor, files[chunk.start : chunk.stop])
+                    waiting[future] = chunk
+                    future.add_done_callback(done.put)
                 if not waiting:
                     return
-                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                    chunk = waiting.pop(future)
-                    yield chunk, _result(future)
-                    advance(len(chunk))
+                future = done.get()
+                chunk = waiting.pop(future)
+                yield chunk, _result(future)
+                advance(len(chunk))
         finally:
             for future in waiting:
                 future.cancel()
+
+    def _submitted(self, executor: Executor, files: Sequence[Task]) -> Future[Batch]:
+        try:
+            return executor.submit(read_batch, files, self.buffer_class, self.clock)
+        except Exception as error:  # its workers died, or it was shut down
+            failed: Future[Batch] = Future()
+            failed.set_exception(error)
+            return failed
 
 
 def _result(future: Future[Batch]) -> Batch | str:
