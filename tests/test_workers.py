@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import threading
 import time
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -108,8 +108,21 @@ def test_an_executor_gives_what_one_thread_gives(open_cache, project, executor, 
     assert told(files.add_files_to_cache(given, executor=executor)) == told(expected)
 
 
+class Keeping(Executor):
+    """Keeps the results of an executor, with which Dask keeps them, too, for whoever calls with the same arguments."""
+
+    def __init__(self, executor):
+        self._executor = executor
+        self._results = []
+
+    def submit(self, *call):
+        self._results.append(self._executor.submit(*call))
+        return self._results[-1]
+
+
 def test_an_executor_is_asked_anew_each_time(cache, project, executor):
     """What a worker said of a file that was the same by its fingerprint is never taken for what it says now."""
+    executor = Keeping(executor)
     paths = write_samples(project, 3)
     for path in paths:
         set_time(path, 10**9)
@@ -375,10 +388,10 @@ def test_workers_are_given_several_files_a_task_and_few_tasks_ahead(cache, proje
     commit = Database.commit_batch
 
     class Counting(ThreadPoolExecutor):
-        def submit(self, function, files, *arguments):
+        def submit(self, function, run, files, *arguments):
             sizes.append(len(files))
             open_tasks.append(open_tasks[-1] + 1 if open_tasks else 1)
-            return super().submit(function, files, *arguments)
+            return super().submit(function, run, files, *arguments)
 
     def commit_batch(*arguments):
         open_tasks.append(open_tasks[-1] - 1)

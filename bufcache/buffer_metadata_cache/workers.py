@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -77,11 +78,12 @@ class Reader(NamedTuple):
         """Give batches as they come."""
         chunks = _chunks(numbers, min(self.batch_size, _A_TASK))
         waiting: dict[Future[Batch], range] = {}
+        run = os.urandom(8)
         done: SimpleQueue[Future[Batch]] = SimpleQueue()  # concurrent.futures.wait misses those that others cancel
         try:
             while True:
                 while len(waiting) < _AHEAD and (chunk := next(chunks, None)) is not None:
-                    future = self._submitted(executor, files[chunk.start : chunk.stop])
+                    future = self._submitted(executor, files[chunk.start : chunk.stop], run)
                     waiting[future] = chunk
                     future.add_done_callback(done.put)
                 if not waiting:
@@ -94,13 +96,18 @@ class Reader(NamedTuple):
             for future in waiting:
                 future.cancel()
 
-    def _submitted(self, executor: Executor, files: Sequence[Task]) -> Future[Batch]:
+    def _submitted(self, executor: Executor, files: Sequence[Task], run: bytes) -> Future[Batch]:
         try:
-            return executor.submit(read_batch, files, self.buffer_class, self.clock)
+            return executor.submit(_read_in_run, run, files, self.buffer_class, self.clock)
         except Exception as error:  # its workers died, or it was shut down
             failed: Future[Batch] = Future()
             failed.set_exception(error)
             return failed
+
+
+def _read_in_run(run: bytes, files: Sequence[Task], buffer_class: type[Any], clock: int) -> Batch:
+    """Read files in a run of its own: Dask gives what it still has for a call with the same arguments."""
+    return read_batch(files, buffer_class, clock)
 
 
 def _result(future: Future[Batch]) -> Batch | str:
