@@ -11,6 +11,7 @@ from bufcache.buffer_metadata_cache.documents import Document
 from bufcache.buffer_metadata_cache.kinds import Float, Integer, Text
 from bufcache.buffer_metadata_cache.parts import encoded
 from bufcache.buffer_metadata_cache.query import Field
+from bufcache.buffer_metadata_cache.store import compaction as store_compaction
 from bufcache.buffer_metadata_cache.store import database as store_database
 from bufcache.buffer_metadata_cache.store import state as store_state
 from bufcache.buffer_metadata_cache.store.database import Database, Edit
@@ -140,9 +141,9 @@ def limit(patch, *, flushed=2, merged=10, worth_compacting=1000):
     patch.setattr(store_database, "FLUSH_SIZE", flushed)
     patch.setattr(store_state, "FLUSH_SIZE", flushed)
     patch.setattr(store_state, "_MERGED", merged)
+    patch.setattr(store_compaction, "_COMMITTED", 3)
+    patch.setattr(store_compaction, "_COMPACTED", 2)
     for name, value in (
-        ("_COMMITTED", 3),
-        ("_COMPACTED", 2),
         ("_LARGEST_TAIL", 5),
         ("_SMALLEST_PART", 1),
         ("_WORTH_COMPACTING", worth_compacting),

@@ -6,7 +6,7 @@ import os
 import threading
 import warnings
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -16,6 +16,7 @@ import orjson
 from bufcache.buffer_metadata_cache.index import Index
 from bufcache.buffer_metadata_cache.parts import Fields, Ids, Values
 from bufcache.buffer_metadata_cache.store.checking import problems
+from bufcache.buffer_metadata_cache.store.compaction import compacted, compacted_or_as_it_is, mended
 from bufcache.buffer_metadata_cache.store.files import LOCK, OWNER, Files, MemoryFiles
 from bufcache.buffer_metadata_cache.store.log import encode, generations
 from bufcache.buffer_metadata_cache.store.own_index import OwnIndex
@@ -64,7 +65,7 @@ class Database:
         self._told: set[str] = set()
         try:
             self._state = State(files, schemas)
-            self._tell_damage(stacklevel=4)
+            self._tell_damage(self._state.log.damage, stacklevel=4)
         except BaseException:
             files.close()
             raise
@@ -134,14 +135,14 @@ class Database:
         if self._is_forked or self._state.is_far_behind or self._state.read_on() is not None:
             self._state = State(self._files, self._schemas)
             self._is_forked = False
-        self._tell_damage(stacklevel=6)
+        self._tell_damage(self._state.log.damage, stacklevel=6)
 
-    def _tell_damage(self, stacklevel: int) -> None:
-        for damage in self._state.log.damage:
+    def _tell_damage(self, found: Iterable[str], stacklevel: int) -> None:
+        for damage in found:
             if damage not in self._told:
                 self._told.add(damage)
                 warnings.warn(
-                    f"{self._files}: {damage}; their files are read again by the next synchronisation",
+                    f"{self._files}: {damage}; what was said of files there is read again by the next synchronisation",
                     stacklevel=stacklevel,
                 )
 
@@ -217,7 +218,7 @@ class Database:
     def _compact_where_due(self) -> None:
         if self._state.is_mostly_dead:
             with self._mutex:
-                self._state = self._state.compact_or_stay()
+                self._rewrite(compacted_or_as_it_is)
 
     def clock(self) -> int:
         """Return how many ns the clock of the files is ahead of that of this machine, as far as it is known."""
@@ -264,7 +265,12 @@ class Database:
     def compact(self) -> None:
         """Write what holds into a new log and forget the old one."""
         with self.writing(), self._mutex:
-            self._state = self._state.compact()
+            self._rewrite(compacted)
+
+    def _rewrite(self, rewritten: Callable[[Files, Schemas, State], State]) -> None:
+        before = self._state
+        self._state = rewritten(self._files, self._schemas, before)
+        self._tell_damage(before.log.damage, stacklevel=6)
 
     def problems(self) -> list[str]:
         """Read the whole log anew and return what is wrong with it, with its segments, or with what is held of them."""
@@ -285,7 +291,8 @@ class Database:
         with self.writing(), self._mutex:
             found = self.problems()
             if found:
-                self._state = self._state.mended()
+                self._state, lost = mended(self._files, self._schemas)
+                found += [each for each in lost if each not in found]
             return found
 
 

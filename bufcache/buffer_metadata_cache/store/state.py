@@ -25,14 +25,13 @@ from bufcache.buffer_metadata_cache.store.log import (
     Log,
     Position,
     current_generation,
-    encode,
     generations,
     remove_older,
     remove_unfinished,
     tell,
 )
 from bufcache.buffer_metadata_cache.store.segments import FOLDER, Range, Segment
-from bufcache.errors import BufcacheError, CacheFormatError
+from bufcache.errors import CacheFormatError
 
 Schemas = Mapping[str, Fields]
 
@@ -47,10 +46,6 @@ _LARGEST_TAIL = 20_000
 
 _SMALLEST_PART = 200
 """Documents of a batch that become a part of their own; fewer are read as any commit is, lest there be many parts."""
-
-_COMMITTED = 1000
-_COMPACTED = 8
-"""Documents a commit, and commits a write, of a log that is rewritten."""
 
 _WORTH_COMPACTING = 16 << 20
 """Bytes that must be won before a log is rewritten unasked."""
@@ -427,7 +422,7 @@ class State:
             if is_ours and f"{FOLDER}/{name}" not in used:
                 self._files.remove(f"{FOLDER}/{name}")
 
-    # -- compaction -------------------------------------------------------------------------------------------------
+    # -- upkeep -----------------------------------------------------------------------------------------------------
 
     @property
     def is_mostly_dead(self) -> bool:
@@ -435,25 +430,6 @@ class State:
         size = self.log.position.end - self.log.beginning.end
         live = sum(index.live_bytes for index in self.tables.values())
         return size - live > max(live, _WORTH_COMPACTING)
-
-    def compact_or_stay(self) -> State:
-        """Rewrite the log if there is room for it; else keep what there is."""
-        try:
-            return self.compact()
-        except (OSError, BufcacheError) as error:
-            tell("%s: the log could not be rewritten without what is dead: %s", self._files, error)
-            return self
-
-    def mended(self) -> State:
-        """Write the segments anew and, where the log itself is damaged, that too, with what can be trusted."""
-        from_log = State(self._files, self._schemas, uses_segments=False)
-        state = State(self._files, self._schemas)
-        if from_log.log.damage or from_log.log.position != state.log.position:
-            state.verify()
-            return state.compact()
-        from_log.log.prepare()  # cuts off what is of no whole commit
-        from_log.flush()
-        return from_log
 
     def verify(self) -> None:
         """Look at all of every segment; one that is damaged is read from the log."""
@@ -464,62 +440,6 @@ class State:
     def _look_at(self, place: int) -> None:
         for part in self.segments[place].parts.values():
             part.content()
-
-    def compact(self) -> State:
-        """Write what holds into a new log, in which this one goes on; return its state."""
-        self.log.prepare()
-        # Of the same name as one that was not finished: two of them could not be told apart once this log is removed.
-        new = Log(self._files, self.log.generation + 1)
-        try:
-            self._write_live(new)
-        except BaseException:
-            self._files.remove(new.name)
-            raise
-        self.log.append_continuation(new)
-        state = State(self._files, self._schemas)
-        state.flush()
-        return state
-
-    def _write_live(self, log: Log) -> None:
-        commits: list[list[bytes]] = []
-        for table in list(self.tables):
-            for lines in self._live_lines(table):
-                commits.append(lines)
-                if len(commits) >= _COMPACTED:
-                    self._append_all(log, commits)
-        self._append_all(log, commits)
-
-    def _append_all(self, log: Log, commits: list[list[bytes]]) -> None:
-        log.append_all(commits, max((index.largest_id for index in self.tables.values()), default=0))
-        commits.clear()
-
-    def _live_lines(self, table: str) -> Iterator[list[bytes]]:
-        """Give the lines of all documents of a table, a thousand at a time; last, that the largest id was given."""
-        index = self.tables[table]
-        rows = index.rows
-        for start in range(0, len(rows), _COMMITTED):
-            block = rows[start : start + _COMMITTED]
-            found = zip(block, self.lines(table, block), strict=True)
-            lines = [line or self._rebuilt(table, row) for row, line in found]
-            if whole := [line for line in lines if line]:
-                yield whole
-        largest = max(index.largest_id, self.log.lost_up_to)
-        if largest > 0 and largest not in index:
-            yield [encode(table, largest, None)]
-
-    def _rebuilt(self, table: str, row: int) -> bytes | None:
-        """Return the line that a damaged document had, from its columns; None where its table has none."""
-        index = self.tables[table]
-        [id] = index.ids_of(np.array([row]))
-        if not index.fields:
-            self.log.damage.append(f"{self.log.name}: document {id} of {table} is damaged and lost")
-            return None
-        document = {
-            field.name: field.kind.dump(value)
-            for field in index.fields.values()
-            if field.is_stored and (value := index.take(np.array([row]), [field])[0][0]) is not None
-        }
-        return encode(table, id, document)
 
 
 def _mend_in(state: State) -> Callable[[DamagedPartError], None]:
