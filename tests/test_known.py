@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 
 import pytest
 from samples import set_time, write_samples
@@ -106,3 +107,21 @@ def test_a_file_that_is_too_new_is_told(cache, folders):
     cache.synchronize_directory(folders[3], verbose=0)
     files = files_of(cache)
     assert [files.take(folder).has_racy for folder in folders] == [False, False, False, True, False]
+
+
+def test_one_file_needs_only_its_own_entry(cache, folders, monkeypatch):
+    """To add or to change one file nothing is looked up of the others, however many lie in its folder."""
+    looked_up = []
+    load = KnownFiles._load
+
+    def noted(self, names):
+        load(self, names)
+        looked_up.extend(self._loaded[name].names for name in dict.fromkeys(names))
+
+    monkeypatch.setattr(KnownFiles, "_load", noted)
+    set_time(os.path.join(folders[0], "Test_00001p2c0b01"), 2)
+    new = os.path.join(folders[0], "New_00001p9c0b01")
+    shutil.copy(os.path.join(folders[0], "Test_00001p1c0b01"), new)
+    assert cache.add_files_to_cache([os.path.join(folders[0], "Test_00001p2c0b01")]).changed == 1
+    assert cache.add_files_to_cache([new]).added == 1
+    assert looked_up == [["Test_00001p2c0b01"]]

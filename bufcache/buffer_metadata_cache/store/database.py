@@ -77,6 +77,7 @@ class Database:
         self._local = threading.local()
         self._has_written = False
         self._is_forked = False
+        self._is_torn = False
 
     def begin_in_fork(self) -> None:
         """Let go, in a forked process, of what threads of the parent hold, and of the right to write."""
@@ -91,9 +92,11 @@ class Database:
         with self._writer, self._mutex:
             if not self._is_closed:
                 self._is_closed = True
-                self._flush_unless_locked()
-                self._state = State(MemoryFiles(), {})  # maps nothing
-                self._files.close()
+                try:
+                    self._flush_unless_locked()
+                finally:
+                    self._state = State(MemoryFiles(), {})  # maps nothing
+                    self._files.close()
 
     def _flush_unless_locked(self) -> None:
         """Write the columns of what this handle has committed, unless another process is writing."""
@@ -132,10 +135,26 @@ class Database:
 
     def _refresh(self) -> None:
         """Take over what was committed since, also by other processes."""
-        if self._is_forked or self._state.is_far_behind or self._state.read_on() is not None:
-            self._state = State(self._files, self._schemas)
-            self._is_forked = False
+        is_of_no_use = self._is_forked or self._is_torn
+        with self._changing():
+            if is_of_no_use or self._state.is_far_behind or self._state.read_on() is not None:
+                self._state = State(self._files, self._schemas)
+                self._is_forked = False
         self._tell_damage(self._state.log.damage, stacklevel=6)
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Have the state read anew where this is interrupted, as by Ctrl-C, since it may be changed by half.
+
+        That is noted beforehand: no handler is sure to run to its end. After an error the state knows what holds.
+        """
+        before, self._is_torn = self._is_torn, True
+        try:
+            yield
+        except Exception:
+            self._is_torn = before
+            raise
+        self._is_torn = False
 
     def _tell_damage(self, found: Iterable[str], stacklevel: int) -> None:
         for damage in found:
@@ -216,7 +235,7 @@ class Database:
                         self._compact_where_due()
 
     def _compact_where_due(self) -> None:
-        if self._state.is_mostly_dead:
+        if not self._is_torn and self._state.is_mostly_dead:  # one that is torn may lack what was committed
             with self._mutex:
                 self._rewrite(compacted_or_as_it_is)
 
@@ -238,14 +257,14 @@ class Database:
         """
         complete = [self._with_id(edit) for edit in edits]
         lines = [_line(edit) for edit in complete]
-        with self.writing(), self._mutex:
+        with self.writing(), self._mutex, self._changing():
             if lines:
                 self._state.commit(lines, max(edit.id for edit in complete))
                 self._flush_where_due()
 
     def commit_batch(self, table: str, ids: Ids, lines: Sequence[bytes], values: Mapping[str, Values]) -> None:
         """Write whole documents whose columns are known, as `State.commit_batch` does."""
-        with self.writing(), self._mutex:
+        with self.writing(), self._mutex, self._changing():
             if lines:
                 self._state.commit_batch(table, ids, lines, values)
                 self._flush_where_due()
@@ -269,7 +288,8 @@ class Database:
 
     def _rewrite(self, rewritten: Callable[[Files, Schemas, State], State]) -> None:
         before = self._state
-        self._state = rewritten(self._files, self._schemas, before)
+        with self._changing():
+            self._state = rewritten(self._files, self._schemas, before)
         self._tell_damage(before.log.damage, stacklevel=6)
 
     def problems(self) -> list[str]:
@@ -291,7 +311,8 @@ class Database:
         with self.writing(), self._mutex:
             found = self.problems()
             if found:
-                self._state, lost = mended(self._files, self._schemas)
+                with self._changing():
+                    self._state, lost = mended(self._files, self._schemas)
                 found += [each for each in lost if each not in found]
             return found
 
