@@ -80,7 +80,7 @@ def read_batch(
         Called after each file.
     """
     began = time.time_ns() + clock
-    columns = _Columns(len(files))
+    columns = _Columns()
     is_ours = buffer_class is Buffer
     errors: dict[int, str] = {}
     skipped: set[int] = set()
@@ -134,8 +134,7 @@ class _Columns:
 
     _decoders = threading.local()
 
-    def __init__(self, count: int) -> None:
-        self._count = count
+    def __init__(self) -> None:
         self._numbers: dict[str, tuple[NDArray[Any], NDArray[np.bool_]]] = {}
         self._texts: dict[str, list[str | None]] = {}
         self._decoded: NDArray[np.intp] = np.zeros(0, np.intp)

@@ -29,7 +29,7 @@ from bufcache.buffer_metadata_cache.query import (
     Predicate,
 )
 
-_FEW = 8
+_ONE_IN = 8
 """One in how many candidates may be left for only those to be looked at further."""
 
 
@@ -378,7 +378,7 @@ def _everywhere(part: RowSet, predicates: Sequence[Predicate], wanted: bool, row
     for predicate in predicates:
         if left is None:
             mask &= _where(part, predicate, wanted, rows)
-            if np.count_nonzero(mask) * _FEW < len(mask):
+            if np.count_nonzero(mask) * _ONE_IN < len(mask):
                 left = np.flatnonzero(mask)
         else:
             left = left[_where(part, predicate, wanted, left if rows is None else rows[left])]

@@ -63,7 +63,7 @@ class KnownFiles:
     Parameters
     ----------
     database
-        Where they are. It must not be changed until all have been taken, unless `load` is called first.
+        Where they are. Once it has been changed none may be taken any more, unless `load` was called before.
     where
         What they match.
     """

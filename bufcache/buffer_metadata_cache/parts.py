@@ -76,6 +76,11 @@ class Content(NamedTuple):
     places: Places
     values: Mapping[str, Values]
 
+    @property
+    def live_lengths(self) -> NDArray[np.int64]:
+        """The lengths of the lines of the documents, without those of removals."""
+        return self.places.lengths if self.is_removed is None else self.places.lengths[~self.is_removed]
+
     def where(self, rows: Rows | Mask) -> Content:
         """Return the content of some rows."""
         is_removed = None if self.is_removed is None else self.is_removed[rows]
@@ -222,7 +227,7 @@ def values_of(column: StoredColumn) -> Values:
 def part_of(fields: Fields, content: Content) -> Part:
     """Return a part in memory."""
     is_removed = content.is_removed
-    lengths = content.places.lengths if is_removed is None else content.places.lengths[~is_removed]
+    lengths = content.live_lengths
     return Part(
         fields,
         size=len(content.ids),

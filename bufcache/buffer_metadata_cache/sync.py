@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 BATCH_SIZE = 2000
 """Files a durable commit of a synchronisation: as many as make a segment of columns."""
 
-_FEW = 20
-"""Entries of a call up to which all may be removed at once."""
+_FEW_ENTRIES = 20
+"""Entries of a call below which all may be removed at once."""
 
 _FEW_FILES = 1000
 """Given files up to which only entries of their names are looked at, not all of their folders."""
@@ -245,7 +245,7 @@ class Synchronisation:
         removable = {
             path: id for path, id in gone.items() if force or not _lies_in(os.path.dirname(path), out_of_reach)
         }
-        if not force and total >= _FEW and 2 * len(removable) > total:
+        if not force and total >= _FEW_ENTRIES and 2 * len(removable) > total:
             removable = {}
         if not self._options.is_dry:
             self._database.commit(Edit(TABLE, id, None) for id in removable.values())

@@ -170,7 +170,7 @@ def _narrowed(array: NDArray[Any]) -> NDArray[Any]:
 
 def _written(members: _Members, content: Content) -> dict[str, Any]:
     """Write the part of one table, and return what there is to say about it."""
-    lengths = content.places.lengths if content.is_removed is None else content.places.lengths[~content.is_removed]
+    lengths = content.live_lengths
     return {
         "count": len(content.ids),
         "span": [int(content.ids[0]), int(content.ids[-1])],

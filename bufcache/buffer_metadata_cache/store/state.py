@@ -191,11 +191,8 @@ class State:
         return None
 
     def _apply(self, commit: Commit) -> None:
-        changes: dict[str, list[Change]] = {}
-        for table, change in parsed(commit):
-            changes.setdefault(table, []).append(change)
-        for table, of_table in changes.items():
-            self._index(table).apply(of_table)
+        for table, changes in _by_table(commit).items():
+            self._index(table).apply(changes)
         self._last_commit = commit.at
 
     @property
@@ -275,10 +272,10 @@ class State:
         other.resume(limits.start)
         tables: dict[str, Index] = {}
         for commit in other.read_on(limits.end.end):
-            for table, change in parsed(commit):
+            for table, changes in _by_table(commit).items():
                 if table not in tables:
                     tables[table] = Index(self._schemas.get(table, {}))
-                tables[table].apply([change])
+                tables[table].apply(changes)
         self.log.damage += other.damage
         if other.position != limits.end:
             self.log.damage.append(f"{self.log.name}: bytes {other.position.end} to {limits.end.end} are damaged")
@@ -456,19 +453,21 @@ def _magnitude(segment: Segment) -> int:
     return len(str(segment.size * 10 * _MERGED // FLUSH_SIZE))
 
 
-def parsed(commit: Commit) -> Iterator[tuple[str, Change]]:
-    """Give what the lines of a commit say, with their tables.
+def _by_table(commit: Commit) -> dict[str, list[Change]]:
+    """Return what the lines of a commit say, by their tables.
 
     Raises
     ------
     CacheFormatError
         A line verifies and is no document.
     """
+    changes: dict[str, list[Change]] = {}
     position = commit.start
     for line in commit.lines[:-1].split(b"\n"):
         table, id, document = _parsed(line)
-        yield table, Change(id, Place(position, len(line), crc32(line)), document)
+        changes.setdefault(table, []).append(Change(id, Place(position, len(line), crc32(line)), document))
         position += len(line) + 1
+    return changes
 
 
 def _parsed(line: bytes) -> tuple[str, int, dict[str, Any] | None]:
