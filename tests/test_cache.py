@@ -456,6 +456,17 @@ def test_check_finds_an_entry_twice(cache, project):
     assert [entry.id for entry in cache.get_matching_metadata()] == [twin]  # the newest stays
 
 
+def test_check_mends_the_entries_of_each_machine_apart(cache, project):
+    """Where two machines have two entries for a path, the newest of each stays."""
+    path = write_sample(project)
+    folder, name = os.path.split(path)
+    table = cache.db.table("buffer_metadata")
+    for machine in ("one", "two", "one", "two"):
+        table.insert({"directory_path": folder, "filename": name, "machine_id": machine})
+    assert cache.check(fix=True) == [f"2 entries stand for {path}"] * 2
+    assert [(entry.id, entry.machine_id) for entry in cache.get_matching_metadata()] == [(3, "one"), (4, "two")]
+
+
 @pytest.fixture
 def damaged(project, tmp_path):
     """Make a cache of two commits, a file in each, and damage the first; give its path and those of the files."""

@@ -421,19 +421,19 @@ class BufferMetadataCache:
             doubles = self._doubles()
             if fix:
                 self._database.commit(Edit(TABLE, id, None) for ids in doubles.values() for id in ids[:-1])
-        return problems + [f"{len(ids)} entries stand for {path}" for path, ids in doubles.items()]
+        return problems + [f"{len(ids)} entries stand for {path}" for (_, path), ids in doubles.items()]
 
-    def _doubles(self) -> dict[str, list[int]]:
-        """Return the paths that a machine has several entries for, with the ids of these."""
+    def _doubles(self) -> dict[tuple[str | None, str], list[int]]:
+        """Return the machines and paths that have several entries, with the ids of these."""
         rows = self._index.match(BufferMetadata.filepath.is_not(None))
         machines, files = self._index.take(rows, [BufferMetadata.machine_id, BufferMetadata.filepath])
         keys = list(zip(machines, files, strict=True))
         counts = Counter(keys)
-        doubles: dict[str, list[int]] = {}
+        doubles: dict[tuple[str | None, str], list[int]] = {}
         if len(counts) < len(keys):
             for key, id in zip(keys, self._index.ids_of(rows), strict=True):
                 if counts[key] > 1:
-                    doubles.setdefault(key[1], []).append(id)
+                    doubles.setdefault(key, []).append(id)
         return doubles
 
     def compact(self) -> None:
