@@ -157,17 +157,22 @@ def before_reading(monkeypatch, change):
     monkeypatch.setattr(reading, "fingerprint", lambda path: [begin(), fingerprint(path)][1])
 
 
+def write_changed(cache, project, run):
+    """Write three files that have changed since the cache has their entries, and return their paths."""
+    paths = write_samples(project, 3)
+    run(cache, project)
+    for path in paths:
+        set_time(path, 5)
+    return paths
+
+
 @both_ways
 @both_classes
 @pytest.mark.parametrize("is_known", [False, True])
 def test_a_file_that_vanishes_before_it_is_read(open_cache, project, monkeypatch, *, run, buffer_class, is_known):
     """It fails, the others are read, an entry that it had stays until it is found stale."""
     cache = open_cache(buffer_class)
-    paths = write_samples(project, 3)
-    if is_known:
-        run(cache, project)
-        for path in paths:
-            set_time(path, 5)
+    paths = write_changed(cache, project, run) if is_known else write_samples(project, 3)
     with monkeypatch.context() as patched:
         before_reading(patched, lambda: os.remove(paths[1]))
         report = run(cache, project)
@@ -290,11 +295,7 @@ def test_what_is_no_file_is_never_opened(open_cache, project, run, put):
 def test_what_takes_the_place_of_a_file(open_cache, project, monkeypatch, *, run, buffer_class, put, is_known):
     """What is no file any more when its turn comes is skipped, not waited for, and changes no entry."""
     cache = open_cache(buffer_class)
-    paths = write_samples(project, 3)
-    if is_known:
-        run(cache, project)
-        for path in paths:
-            set_time(path, 5)
+    paths = write_changed(cache, project, run) if is_known else write_samples(project, 3)
     before = cache.get_matching_metadata(BM.filename.like("%p2c%"))
 
     def replace():
