@@ -38,6 +38,14 @@ def set_time(path, seconds):
     os.utime(path, ns=(seconds * 10**9, seconds * 10**9))
 
 
+def damage_document(folder, id):
+    """Flip a bit of a document of the files in the log of a cache that nobody has open."""
+    [log] = folder.glob("documents-*.jsonl")
+    content = bytearray(log.read_bytes())
+    content[content.index(b'"process":', content.index(b'["buffer_metadata",%d,' % id)) + 10] ^= 1
+    log.write_bytes(content)
+
+
 def buffer_class(on_open):
     """Return a Buffer that calls a function with the path of each file that it opens."""
 

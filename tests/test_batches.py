@@ -15,11 +15,12 @@ from scenarios import SCENARIOS
 from strategies import buffer_files, combined_scenarios
 
 from bufcache import Buffer, BufferMetadata, BufferMetadataCache
-from bufcache.buffer_metadata_cache import batches, reading, scan
+from bufcache.buffer_metadata_cache import reading, scan
 from bufcache.buffer_metadata_cache.batches import read_batch
 from bufcache.buffer_metadata_cache.reading import Task
 
 FIELDS = BufferMetadata.stored_fields()
+NOW = 1_700_000_000 * 10**9
 
 
 class OtherBuffer(Buffer):
@@ -51,7 +52,7 @@ def known(column):
 def assert_same(folder):
     """Read the files of a folder in both ways."""
     files = files_of(folder)
-    by_batch, one_by_one = read_batch(files, Buffer), read_batch(files, OtherBuffer)
+    by_batch, one_by_one = read_batch(files, Buffer, NOW), read_batch(files, OtherBuffer, NOW)
     assert as_read(by_batch) == as_read(one_by_one)
     for name, column in by_batch.values.items():
         assert column.array.dtype == one_by_one.values[name].array.dtype
@@ -114,7 +115,7 @@ def test_the_cache_holds_what_the_log_says(tmp_path, machine):
 def test_what_takes_the_place_of_a_file_is_not_waited_for(tmp_path):
     """A pipe where a file was listed is neither read nor waited for."""
     os.mkfifo(tmp_path / "pipe")
-    batch = read_batch(files_of(tmp_path), Buffer)
+    batch = read_batch(files_of(tmp_path), Buffer, NOW)
     assert (len(batch.files), batch.skipped) == (0, {0})
 
 
@@ -140,7 +141,7 @@ def test_a_file_that_changes_while_it_is_read(tmp_path, monkeypatch, goes_on):
 
     monkeypatch.setattr(os, "read", read_beside_a_writer)
     monkeypatch.setattr(reading, "fingerprint", fingerprint)
-    batch = read_batch(files_of(tmp_path), Buffer)
+    batch = read_batch(files_of(tmp_path), Buffer, NOW)
     [document] = map(orjson.loads, batch.documents)
     assert document["file_size"] == os.path.getsize(path)
     assert document.get("mtime_ns") == (None if goes_on else last)
@@ -148,13 +149,11 @@ def test_a_file_that_changes_while_it_is_read(tmp_path, monkeypatch, goes_on):
 
 @pytest.mark.parametrize(("ahead", "is_racy"), [(-2.5, False), (-1.5, True), (3600, True), (2 * 86400, False)])
 @pytest.mark.parametrize("buffer_class", [Buffer, OtherBuffer])
-def test_files_that_are_too_new(tmp_path, monkeypatch, ahead, is_racy, buffer_class):
+def test_files_that_are_too_new(tmp_path, ahead, is_racy, buffer_class):
     """A file that was modified within 2 s, by the clock of its file system, or is to be soon is marked."""
     path = write_sample(tmp_path)
-    now, clock = 1_700_000_000 * 10**9, -(10**12)
-    monkeypatch.setattr(batches.time, "time_ns", lambda: now)
-    os.utime(path, ns=(0, now + clock + int(ahead * 10**9)))
-    batch = read_batch(files_of(tmp_path), buffer_class, clock)
+    os.utime(path, ns=(0, NOW + int(ahead * 10**9)))
+    batch = read_batch(files_of(tmp_path), buffer_class, NOW)
     assert orjson.loads(batch.documents[0]).get("is_racy", False) is is_racy
     assert batch.values["is_racy"].array.tolist() == [is_racy]
     assert np.array_equal(known(batch.values["is_racy"]) or [True], [is_racy])

@@ -5,13 +5,14 @@ import time
 from pathlib import Path
 
 import pytest
-from samples import set_time, write_broken, write_other, write_sample, write_samples
+from samples import damage_document, set_time, write_broken, write_other, write_sample, write_samples
 from syncing import Clock, counts, sync, the_entry
 
 from bufcache import BufferMetadataCache
 from bufcache.buffer_metadata_cache import batches
 from bufcache.buffer_metadata_cache.store.database import Database
 from bufcache.buffer_parser import Buffer
+from bufcache.errors import CacheFormatError
 
 NOW = 1_700_000_000
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -260,7 +261,7 @@ def test_a_file_that_grows_while_it_is_read(cache, project, monkeypatch, goes_on
     with monkeypatch.context() as patched:
         patched.setattr(os, "read", read_and_grow)
         if goes_on:
-            patched.setattr(batches, "read", lambda path, buffer_class: document_of(path, GrowingBuffer))
+            patched.setattr(batches, "read", lambda path, *arguments, **options: document_of(path, GrowingBuffer))
         assert counts(sync(cache, project)) == {"added": 1}
         assert cache.get_non_synchronized_files([path]) == ([Path(path)] if goes_on else [], [])
         assert counts(sync(cache, project)) == {"changed": 1}
@@ -327,3 +328,25 @@ def test_verify_finds_whatever_became_of_files(open_cache, project, clock, buffe
     set_time(breaks, NOW - HOUR)
     report = sync(cache, project, verify=True)
     assert (counts(report), report.failed) == ({"changed": 1, "unchanged": 3}, [])
+
+
+@pytest.mark.parametrize("is_racy", [False, True])
+def test_a_check_mends_a_damaged_document(project, tmp_path, is_racy):
+    """Where the log is damaged under columns that are not, the entry whose file is checked is written anew."""
+    paths = write_samples(project, 3)
+    for path in paths:
+        set_time(path, int(time.time()) + HOUR if is_racy else NOW)
+    with BufferMetadataCache(tmp_path / "c") as cache:
+        sync(cache, project)
+    damage_document(tmp_path / "c", 2)
+    with BufferMetadataCache(tmp_path / "c") as cache:
+        table = cache.db.table("buffer_metadata")
+        with pytest.raises(CacheFormatError, match="document 2"):
+            table.get(doc_id=2)
+        assert counts(sync(cache, project, verify=not is_racy, dry_run=True)) == {"changed": 1, "unchanged": 2}
+        assert counts(sync(cache, project, verify=not is_racy)) == {"changed": 1, "unchanged": 2}
+        assert table.get(doc_id=2)["process"] == 2
+        assert counts(sync(cache, project, verify=True)) == {"unchanged": 3}
+        assert cache.check(fix=True)
+        assert cache.check() == []
+        assert [entry.id for entry in cache.get_matching_metadata()] == [1, 2, 3]

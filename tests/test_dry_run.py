@@ -142,3 +142,25 @@ def test_a_dry_run_reads_what_a_run_reads(open_cache, project):
         opened.clear()
         sync(cache, project, dry_run=True, **options)
         assert opened == expected
+
+
+@pytest.mark.parametrize("others", ["removes", "compacts"])
+def test_a_dry_run_beside_a_writer(project, tmp_path, others):
+    """Whatever another does to the entries meanwhile, a dry run ends with the report of what it looked at."""
+    paths = write_samples(project, 4)
+    for path in paths:
+        set_time(path, 5)
+    with BufferMetadataCache(tmp_path / "c") as writer:
+        sync(writer, project)
+
+        def interfere(path):
+            writer.remove_files_from_cache([paths[0]] if others == "compacts" else paths)
+            if others == "compacts":
+                writer.compact()
+
+        os.rename(paths[3], paths[3].replace("Test", "Other"))
+        with BufferMetadataCache(tmp_path / "c", buffer_class(interfere), read_only=True) as reader:
+            report = sync(reader, project, verify=True, dry_run=True)
+        assert report.failed == []
+        assert report.added + report.changed + report.moved + report.unchanged == 4
+        assert writer.check() == []

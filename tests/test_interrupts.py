@@ -32,7 +32,7 @@ if __name__ == "__main__":
     caches.BATCH_SIZE = 5
     buffer_class, executor = WaitingBuffer, None
     if kind == "slow files":
-        buffer_class, workers._FIRST, workers._SLOW, workers._A_TASK, workers._THREADS = caches.Buffer, 5, -1, 1, 2
+        buffer_class, workers._FIRST, workers._SLOW, workers._A_TASK, workers._THREADS = caches.Buffer, 5, -1, 5, 2
         before, batches._read_start = batches._read_start, read_start
     if kind == "threads":
         executor = ThreadPoolExecutor(2)

@@ -1,16 +1,27 @@
 """Files that moved: which entries go with them under their id, and which must not."""
 
+import errno
 import os
+import random
 import shutil
+import tempfile
 import warnings
+from concurrent.futures import Executor, Future
 from pathlib import Path
 
 import pytest
-from samples import buffer_class, set_time, write_broken, write_other, write_sample
+from hypothesis import given
+from hypothesis import strategies as st
+from samples import buffer_class, damage_document, set_time, write_broken, write_other, write_sample
 from syncing import counts, paths_of, sync, the_entry, told
 
 from bufcache import BufferMetadata as BM
 from bufcache import BufferMetadataCache
+from bufcache.buffer_metadata_cache import cache as caches
+from bufcache.buffer_metadata_cache import workers
+from bufcache.buffer_metadata_cache.known import Known
+from bufcache.buffer_metadata_cache.moves import Listed, Missing, Moves
+from bufcache.buffer_metadata_cache.reading import Task
 from bufcache.testing import MockBuffer
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows has no such files, or needs rights for them")
@@ -165,6 +176,19 @@ def test_many_files_move(cache, project):
     assert counts(sync(cache, project, delete_stale_entries=True)) == {"unchanged": count + 1}
 
 
+def test_a_damaged_entry_moves(project, tmp_path):
+    """An entry goes with its file although its document in the log is damaged, and is mended by that."""
+    paths = [write_old(project, number) for number in (1, 2)]
+    with BufferMetadataCache(tmp_path / "c") as cache:
+        sync(cache, project)
+    damage_document(tmp_path / "c", 2)
+    target = moved_to(paths[1], renamed(paths[1]))
+    with BufferMetadataCache(tmp_path / "c") as cache:
+        assert counts(sync(cache, project)) == {"moved": 1, "unchanged": 1}
+        assert ids(cache) == {paths[0]: 1, target: 2}
+        assert cache.db.table("buffer_metadata").get(doc_id=2)["process"] == 2
+
+
 def test_moved_and_gone_files(cache, folders, project):
     """Entries whose files moved are not stale: only those whose files are gone are removed."""
     old, new = folders
@@ -179,6 +203,122 @@ def test_moved_and_gone_files(cache, folders, project):
     after = ids(cache)
     assert [after[path.replace("/old/", "/new/")] for path in paths[:15]] == [before[path] for path in paths[:15]]
     assert len(after) == 21
+
+
+@pytest.mark.parametrize("emptied", ["old", "old/deep", "old/deep/deeper"])
+def test_all_files_leave_a_folder(cache, folders, project, emptied):
+    """Entries go with their files from a folder, or the folders below it, even where nothing is left in it."""
+    old, new = folders
+    shutil.rmtree(old)
+    (project / emptied).mkdir(parents=True)
+    paths = [write_old(project / emptied, number) for number in (1, 2)]
+    sync(cache, project)
+    before = ids(cache)
+    targets = [moved_to(path, new) for path in paths]
+    assert counts(sync(cache, project)) == {"moved": 2, "unchanged": 1}
+    assert [ids(cache)[target] for target in targets] == [before[path] for path in paths]
+
+
+def test_a_folder_moves_out_of_one_that_had_nothing_else(cache, folders, project):
+    """Entries go with a folder, even where nothing is left in the one above it."""
+    old, new = folders
+    shutil.rmtree(old)
+    (old / "run").mkdir(parents=True)
+    path = write_old(old / "run")
+    sync(cache, project)
+    before = ids(cache)[path]
+    os.rename(old / "run", new / "run")
+    assert counts(sync(cache, project)) == {"moved": 1, "unchanged": 1}
+    assert_stays(cache, path.replace("/old/", "/new/"), before)
+
+
+def write_groups(folder, groups, each):
+    """Write files of several modification times, and return their paths."""
+    paths = []
+    for number in range(groups * each):
+        paths.append(write_sample(folder, number + 1))
+        set_time(paths[-1], 10**9 + number % groups)
+    return paths
+
+
+def test_an_interrupt_keeps_what_moved(open_cache, project, monkeypatch):
+    """Entries move while files are read: what had moved before Ctrl-C stays so, and the next run goes on."""
+    opened, limit = [], None
+
+    def interrupt(path):
+        opened.append(path)
+        if len(opened) == limit:
+            raise KeyboardInterrupt
+
+    cache = open_cache(buffer_class(interrupt))
+    (project / "old").mkdir()
+    write_old(project, 99)
+    write_groups(project / "old", 6, 5)
+    sync(cache, project)
+    before = {entry.process: entry.id for entry in cache.get_matching_metadata()}
+    os.rename(project / "old", project / "new")
+    monkeypatch.setattr(caches, "BATCH_SIZE", 5)
+    opened.clear()
+    limit = 18
+    with pytest.raises(KeyboardInterrupt):
+        sync(cache, project)
+    assert cache.count(BM.directory_path == str(project / "new")) == 15
+    limit = None
+    assert counts(sync(cache, project)) == {"moved": 15, "unchanged": 16}
+    assert {entry.process: entry.id for entry in cache.get_matching_metadata()} == before
+
+
+def test_files_that_are_read_in_any_order_move(cache, project, monkeypatch):
+    """Whichever tasks of an executor end first, each entry goes with its own file."""
+    monkeypatch.setattr(workers, "_A_TASK", 3)
+    (project / "old").mkdir()
+    write_old(project, 99)
+    write_groups(project / "old", 7, 8)
+    sync(cache, project)
+    before = {entry.process: entry.id for entry in cache.get_matching_metadata()}
+    os.rename(project / "old", project / "new")
+    with LateExecutor(1) as executor:
+        assert counts(sync(cache, project, executor=executor)) == {"moved": 56, "unchanged": 1}
+    assert {entry.process: entry.id for entry in cache.get_matching_metadata()} == before
+
+
+class LateExecutor(Executor):
+    """Runs its tasks when it has them all, in any order; the same each time."""
+
+    def __init__(self, seed, count=19):
+        self._tasks, self._count, self._random = [], count, random.Random(seed)
+
+    def submit(self, function, /, *arguments, **options):
+        future = Future()
+        self._tasks.append((future, function, arguments, options))
+        if len(self._tasks) == self._count:
+            self._random.shuffle(self._tasks)
+            for each, task, given, named in self._tasks:
+                each.set_result(task(*given, **named))
+        return future
+
+
+@given(st.lists(st.integers(0, 5), max_size=30), st.integers(1, 6), st.randoms(use_true_random=False))
+def test_files_of_a_fingerprint_are_decided_together(fingerprints, size, random):
+    """Batches in any order are given once each, with all that share files of a fingerprint, and no later than that."""
+    with tempfile.TemporaryDirectory() as folder, BufferMetadataCache() as cache:
+        tasks = [Task(folder, str(number), (1, each)) for number, each in enumerate(fingerprints)]
+        missing = [Missing(folder, "gone", Known(1, (1, each), False)) for each in set(fingerprints)]
+        moves = Moves(cache._database, missing, Listed({folder}, set(), set()), tasks)
+    suspects = [task.fingerprint for task in moves.suspects]
+    assert suspects == sorted(suspects)
+    numbers = range(len(tasks))
+    batches = [(numbers[start : start + size], "unread") for start in numbers[::size]]
+    random.shuffle(batches)
+    seen, given = [], []
+    for run in moves.batches(seen.append(batch) or batch for batch in batches):
+        of_run = {suspects[number] for part, _ in run for number in part}
+        others = [number for part, _ in batches if (part, _) not in run for number in part]
+        assert not of_run & {suspects[number] for number in others}
+        assert [part.start for part, _ in run] == sorted(part.start for part, _ in run)
+        assert seen[-1] in run
+        given += run
+    assert sorted(given, key=lambda batch: batch[0].start) == sorted(batches, key=lambda batch: batch[0].start)
 
 
 # -- entries that do not ------------------------------------------------------------------------------------------
@@ -321,8 +461,8 @@ def test_given_files_do_not_move(cache, folders):
 
 
 @pytest.mark.parametrize("emptied", ["mount", "mount/deep"])
-def test_nothing_moves_from_an_empty_folder(cache, folders, project, emptied):
-    """A folder that exists and is empty may be a mount point: its files are somewhere else, and these are others."""
+def test_nothing_moves_from_an_empty_folder_of_old(cache, folders, project, emptied):
+    """A folder that was empty before the new file came may be a mount point: its files are somewhere else."""
     _, new = folders
     (project / "mount" / "deep").mkdir(parents=True)
     path = write_old(project / "mount" / "deep")
@@ -331,13 +471,14 @@ def test_nothing_moves_from_an_empty_folder(cache, folders, project, emptied):
     moved_to(path, new)
     if emptied == "mount":
         os.rmdir(project / "mount" / "deep")
+    set_time(project / emptied, 10**9)
     with pytest.warns(UserWarning, match="kept"):
         report = sync(cache, project, delete_stale_entries=True)
     assert counts(report) == {"added": 1, "kept": 1, "unchanged": 2}
     assert_stays(cache, path, before)
 
 
-def test_nothing_moves_from_an_empty_path(cache, folders):
+def test_nothing_moves_from_an_empty_path_of_old(cache, folders):
     """So may a given path be."""
     old, new = folders
     path = write_old(old)
@@ -346,7 +487,28 @@ def test_nothing_moves_from_an_empty_path(cache, folders):
     moved_to(path, new)
     for left in old.iterdir():
         left.unlink()
+    set_time(old, 10**9)
     assert counts(sync(cache, old, new)) == {"added": 1, "unchanged": 1}
+    assert_stays(cache, path, before)
+
+
+def test_no_entry_moves_where_a_file_could_not_be_read(open_cache, folders, project):
+    """Where a new file that could not be read may be the one that is gone the entry moves to no other."""
+    old, new = folders
+    unreadable = []
+
+    def fail(path):
+        if path in unreadable:
+            raise OSError(errno.EIO, "Input/output error")
+
+    cache = open_cache(buffer_class(fail))
+    path = write_old(old)
+    sync(cache, project)
+    before = ids(cache)[path]
+    target = moved_to(path, new)
+    unreadable.append(shutil.copy2(target, renamed(target)))
+    report = sync(cache, project)
+    assert (counts(report), [failure.path for failure in report.failed]) == ({"added": 1, "unchanged": 2}, unreadable)
     assert_stays(cache, path, before)
 
 
@@ -395,7 +557,7 @@ def test_nothing_moves_from_a_cache(cache, folders, project):
     sync(cache, project)
     before = ids(cache)[path]
     moved_to(path, new)
-    (old / "documents-1.jsonl").touch()
+    (old / "documents-1.jsonl").write_text('{"bufcache":"documents"')
     assert counts(sync(cache, project)) == {"added": 1, "unchanged": 1}
     assert_stays(cache, path, before)
 

@@ -1,16 +1,18 @@
 """Trees that are not as they should be: a synchronisation ends, tells every failure, and keeps the rest."""
 
 import contextlib
+import errno
 import os
 import re
 import shutil
 import socket
 import sys
+import time
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from forks import as_nobody, for_all_users, forking, give_to_nobody
+from forks import as_nobody, for_all_users, forking, give_to_nobody, in_a_fork
 from samples import buffer_class, set_time, write_broken, write_other, write_sample, write_samples
 from syncing import counts, paths_of, sync, the_entry, told
 
@@ -76,8 +78,8 @@ def test_a_file_that_may_be_read_again(cache, project, monkeypatch, is_touched):
     set_time(path, 10**9)
 
     def refused(path, buffer_class):
-        error = "PermissionError: [Errno 13] Permission denied"
-        return reading._document(path, BM(opening_error=error)), error, False
+        error = PermissionError(13, "Permission denied")
+        return reading._document(path, BM(opening_error=scan.describe(error))), error, False
 
     with monkeypatch.context() as patched:  # the tests may run as root, whom nothing is shut to
         patched.setattr(batches, "_read_start", lambda path, fingerprint: None)
@@ -89,6 +91,119 @@ def test_a_file_that_may_be_read_again(cache, project, monkeypatch, is_touched):
         set_time(path, 10**9 + 1)
     assert counts(sync(cache, project, verify=not is_touched)) == {"changed": 1}
     assert (the_entry(cache).id, the_entry(cache).process, the_entry(cache).opening_error) == (1, 1, None)
+
+
+PASSING = [
+    OSError(errno.EMFILE, "Too many open files"),
+    OSError(errno.EIO, "Input/output error"),
+    OSError(errno.ESTALE, "Stale file handle"),
+    TimeoutError(errno.ETIMEDOUT, "Connection timed out"),
+    MemoryError("no memory"),
+]
+
+
+class Failing:
+    """What a Buffer_cls calls on opening: it fails as long as it has an error."""
+
+    error = None
+
+    def __call__(self, path):
+        if self.error is not None:
+            raise self.error
+
+
+@both_ways
+@pytest.mark.parametrize("error", PASSING, ids=repr)
+def test_an_error_that_may_pass(open_cache, project, run, error):
+    """A failure of the way to a file is told each time, and costs nothing of what was known; then the file is read."""
+    failing = Failing()
+    cache = open_cache(buffer_class(failing))
+    known, new = write_sample(project, 1), write_sample(project, 2)
+    set_time(known, 10**9)
+    run(cache, project)
+    cache.remove_files_from_cache([new])
+    [before] = cache.get_matching_metadata()
+    set_time(known, 5)
+    failing.error = error
+    for _ in range(2):
+        report = run(cache, project)
+        assert (counts(report), failed_paths(report)) == ({}, [known, new])
+        assert {failure.error for failure in report.failed} == {scan.describe(error)}
+        [entry] = cache.get_matching_metadata(BM.opening_error.is_(None))
+        assert entry == before
+        assert cache.get_matching_files(BM.opening_error == scan.describe(error)) == [new]
+    failing.error = None
+    assert counts(run(cache, project)) == {"changed": 2}
+
+
+@pytest.mark.parametrize("error", [*PASSING, PermissionError(errno.EACCES, "Permission denied")], ids=repr)
+@pytest.mark.parametrize("options", [{}, {"verify": True}], ids=str)
+def test_a_check_that_fails(open_cache, project, error, options):
+    """An entry stays as it was where its file, which has not changed, can only not be opened this time."""
+    failing = Failing()
+    cache = open_cache(buffer_class(failing))
+    path = write_sample(project)
+    set_time(path, int(time.time()) + 3600 if not options else 10**9)
+    sync(cache, project)
+    before = cache.get_matching_metadata()
+    failing.error = error
+    report = sync(cache, project, **options)
+    assert (counts(report), failed_paths(report)) == ({}, [path])
+    assert cache.get_matching_metadata() == before
+    failing.error = None
+    assert counts(sync(cache, project, **options)) == {"unchanged": 1}
+
+
+def test_a_file_that_another_program_of_windows_writes(open_cache, project):
+    """What looks like a missing right there passes when that program is done."""
+    failing = Failing()
+    cache = open_cache(buffer_class(failing))
+    path = write_sample(project)
+    failing.error = PermissionError(errno.EACCES, "The process cannot access the file")
+    failing.error.winerror = 32
+    assert failed_paths(sync(cache, project)) == [path]
+    failing.error = None
+    assert counts(sync(cache, project)) == {"changed": 1}
+    assert the_entry(cache).opening_error is None
+
+
+@pytest.mark.parametrize("error", [OSError("no such thing inside"), PermissionError(errno.EACCES, "no"), ValueError()])
+def test_an_error_that_lasts(open_cache, project, error):
+    """What a file itself is to blame for stands in its entry, and is told once."""
+    failing = Failing()
+    cache = open_cache(buffer_class(failing))
+    path = write_sample(project)
+    failing.error = error
+    assert failed_paths(sync(cache, project)) == [path]
+    report = sync(cache, project)
+    assert (counts(report), report.failed) == ({"unchanged": 1}, [])
+    assert the_entry(cache).opening_error == scan.describe(error)
+
+
+@forking
+def test_a_process_that_may_open_no_more_files(project):
+    """Each file is told, what was known of it stays, and all are read when there is room again."""
+    paths = write_samples(project, 3)
+    for path in paths:
+        set_time(path, 10**9)
+
+    def use():
+        import resource  # which Windows has not
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+        cache = BufferMetadataCache()
+        cache.add_files_to_cache(paths[:2])
+        before, held = cache.get_matching_metadata(), []
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        report = cache.add_files_to_cache(paths, check_synced=False)
+        is_kept = cache.get_matching_metadata()[:2] == before
+        for descriptor in held:
+            os.close(descriptor)
+        return is_kept, failed_paths(report) == paths, counts(cache.add_files_to_cache(paths))
+
+    assert in_a_fork(use) == str((True, True, {"changed": 1, "unchanged": 2}))
 
 
 @forking

@@ -607,7 +607,40 @@ def test_caches_below_a_path_are_not_scanned(cache, project):
     write_sample(project / ".bufcache", 2)
     write_sample(project / ".bufcache" / "columns", 3)
     assert counts(sync(cache, project)) == {"added": 1}
-    assert counts(sync(cache, project / ".bufcache")) == {}
+
+
+def test_a_cache_is_no_folder_of_measured_files(cache, project):
+    """To synchronise with a cache itself is an error that says so, and changes nothing."""
+    write_sample(project, 1)
+    with BufferMetadataCache(project / ".bufcache") as other:
+        sync(other, project)
+    with pytest.raises(InvalidArgumentError, match=r"bufcache is a cache; give the folder of the measured files"):
+        sync(cache, project, project / ".bufcache", sync_subdirectories=False)
+    assert len(cache) == 0
+
+
+@pytest.mark.parametrize("name", ["documents-1.jsonl", "documents-0.jsonl", "documents-x.jsonl"])
+@pytest.mark.parametrize("content", ["", "{}", '{"documents":1}'])
+def test_a_file_with_the_name_of_a_log_hides_nothing(cache, project, name, content):
+    """A folder with a file that is only called like the log of a cache is a folder as any other."""
+    (project / "a").mkdir()
+    paths = [write_sample(project, 1), write_sample(project / "a", 2)]
+    (project / name).write_text(content)
+    (project / "a" / name).write_text(content)
+    assert counts(sync(cache, project)) == {"added": 2}
+    assert paths_of(cache) == sorted(paths)
+
+
+def test_all_entries_of_a_file_that_is_gone_are_removed(cache, project):
+    """Where several entries stand for a file, which check() tells, none of them outlasts it."""
+    paths = write_samples(project, 3)
+    sync(cache, project)
+    table = cache.db.table("buffer_metadata")
+    [double] = table.search(BM.filepath == paths[1])
+    table.insert({**double, "id": None})
+    os.remove(paths[1])
+    assert counts(sync(cache, project, delete_stale_entries=True)) == {"removed": 2, "unchanged": 2}
+    assert paths_of(cache) == [paths[0], paths[2]]
 
 
 # -- several paths ------------------------------------------------------------------------------------------------

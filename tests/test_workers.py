@@ -8,7 +8,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
-from odd_buffers import DeadlyBuffer, WaitingBuffer
+from odd_buffers import DeadlyBuffer, WaitingBuffer, stop_clock
 from samples import buffer_class, set_time, write_broken, write_other, write_sample, write_samples
 from scenarios import SCENARIOS
 from syncing import counts, paths_of, sync, told
@@ -276,6 +276,17 @@ def test_a_class_that_cannot_be_pickled(open_cache, project, processes):
     assert counts(sync(cache, project, executor=None)) == {"added": 3}
 
 
+@pytest.mark.parametrize("kind", [Buffer, WaitingBuffer])
+def test_the_clock_of_a_worker_is_of_no_account(open_cache, project, kind):
+    """Which files are too new is told by the clock of the files, whatever time a worker thinks it is."""
+    cache = open_cache(kind)
+    old, _ = write_samples(project, 2)
+    set_time(old, 10**9)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=stop_clock) as executor:
+        assert counts(sync(cache, project, executor=executor)) == {"added": 2}
+    assert [entry.is_racy for entry in cache.get_matching_metadata()] == [None, True]
+
+
 # -- threads where opening takes long -----------------------------------------------------------------------------
 
 
@@ -340,7 +351,7 @@ def pools(monkeypatch):
         now[0] += seconds
 
     monkeypatch.setattr(workers, "ThreadPoolExecutor", pool)
-    monkeypatch.setattr(workers, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(workers, "time", SimpleNamespace(perf_counter=lambda: now[0], time_ns=time.time_ns))
     return made, go
 
 

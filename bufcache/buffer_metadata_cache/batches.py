@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
@@ -62,9 +61,14 @@ class Batch(NamedTuple):
     skipped: set[int]
     """Those that are no buffer files."""
 
+    def has_time(self, row: int) -> bool:
+        """Tell whether a file has a modification time: what it said is its last word until that is another."""
+        is_known = self.values["mtime_ns"].is_known
+        return is_known is None or bool(is_known[row])
+
 
 def read_batch(
-    files: Sequence[Task], buffer_class: type[Any], clock: int = 0, on_read: Callable[[], object] | None = None
+    files: Sequence[Task], buffer_class: type[Any], began: int, on_read: Callable[[], object] | None = None
 ) -> Batch:
     """Read files and return what they say.
 
@@ -74,18 +78,17 @@ def read_batch(
         The files.
     buffer_class
         What opens them.
-    clock
-        How many ns the clock of the file system is ahead of that of this machine.
+    began
+        The time, in ns, of the clock of the file system: now, or some moments ago. That of a worker may be wrong.
     on_read
         Called after each file.
     """
-    began = time.time_ns() + clock
     columns = _Columns()
     is_ours = buffer_class is Buffer
     errors: dict[int, str] = {}
     skipped: set[int] = set()
     for number in _read_starts(files, columns, on_read) if is_ours else range(len(files)):
-        reading = read(files[number].path, buffer_class)
+        reading = read(files[number].path, buffer_class, is_check=files[number].is_check)
         if reading.error is not None:
             errors[number] = reading.error
         if reading.is_skipped:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
@@ -14,14 +13,13 @@ from bufcache.buffer_metadata_cache.declarative import OwnDocument
 from bufcache.buffer_metadata_cache.export import export
 from bufcache.buffer_metadata_cache.index import Index
 from bufcache.buffer_metadata_cache.intake import TABLE
-from bufcache.buffer_metadata_cache.known import KnownFiles
+from bufcache.buffer_metadata_cache.known import KnownFiles, doubled
 from bufcache.buffer_metadata_cache.metadata import BufferMetadata
 from bufcache.buffer_metadata_cache.own_documents import OwnDocuments, OwnQuery
 from bufcache.buffer_metadata_cache.paths import AnyPath
-from bufcache.buffer_metadata_cache.query import Field, Predicate
+from bufcache.buffer_metadata_cache.query import Field
 from bufcache.buffer_metadata_cache.report import SyncReport
-from bufcache.buffer_metadata_cache.scan import Failure, Fingerprint
-from bufcache.buffer_metadata_cache.selection import Select, alike, field_of, find, select
+from bufcache.buffer_metadata_cache.selection import Query, Select, as_select, field_of, find
 from bufcache.buffer_metadata_cache.store.database import Edit
 from bufcache.buffer_metadata_cache.store.opening import open_database
 from bufcache.buffer_metadata_cache.store.tables import DocumentDB
@@ -32,8 +30,6 @@ from bufcache.errors import InvalidArgumentError
 if TYPE_CHECKING:
     from concurrent.futures import Executor
     from pathlib import Path
-
-Query = Select | Predicate | BufferMetadata | str
 
 FILE_NAME_PATTERN = r"^.*[p][0-9]*[c][0-9]{1}[b][0-9]{2}"
 GLOB_PATTERN = "*p*c?b*"
@@ -47,6 +43,9 @@ class BufferMetadataCache:
 
     A context manager; after `close` every call raises ClosedError. The files themselves are never written to, and
     what is kept of them can always be deleted and made anew from them. Documents of your own can not.
+
+    A call that changes the cache raises CacheLockedError where another process writes for longer than `lock_timeout`,
+    BufcacheError with `read_only`, and OSError where the disk does not take it; what was committed before stays.
 
     Parameters
     ----------
@@ -165,13 +164,15 @@ class BufferMetadataCache:
         FileNotFoundError
             A path does not exist; nothing was changed.
         InvalidArgumentError
-            No path, or a pattern that cannot be used.
+            No path, that of a cache, or a pattern that cannot be used.
+        TypeError
+            Something is no path, such as a list of paths.
         CacheLockedError
             Another process is writing.
         """
         if delete_stale_entries not in (True, False, "all"):
             raise InvalidArgumentError(f"delete_stale_entries is {delete_stale_entries!r}; expected a bool or 'all'")
-        roots = _roots(paths, sync_subdirectories)
+        roots = scan.roots(paths, recursive=sync_subdirectories)
         is_wanted = scan.name_filter(glob_pattern, regex_pattern)
         options = Options(self._buffer_class, machine_id, BATCH_SIZE, executor, dry_run, verify, verbose)
         with nullcontext() if dry_run else self._database.writing():
@@ -212,15 +213,19 @@ class BufferMetadataCache:
 
         Raises
         ------
+        InvalidArgumentError
+            `batch_size` is less than 1.
+        TypeError
+            One path was given, not several.
         CacheLockedError
             Another process is writing.
         """
         if batch_size < 1:
             raise InvalidArgumentError(f"batch_size is {batch_size}; expected at least 1")
+        given = _absolute(files)
         with self._database.writing():
             options = Options(self._buffer_class, machine_id, batch_size, executor, verbose=verbose)
-            run = Synchronisation(self._database, options)
-            return run.of_files(_fingerprints(files, run.report), reads_all=not check_synced)
+            return Synchronisation(self._database, options).of_files(given, reads_all=not check_synced)
 
     def get_non_synchronized_files(
         self, files: Iterable[AnyPath], machine_id: str | None = None
@@ -237,6 +242,11 @@ class BufferMetadataCache:
         Returns
         -------
         The files that are new or changed, and the files of entries of this machine that are not among those given.
+
+        Raises
+        ------
+        TypeError
+            One path was given, not several.
         """
         from pathlib import Path
 
@@ -249,7 +259,8 @@ class BufferMetadataCache:
                 for start in [paths.start(folder)]
                 for name, found in known.take(folder).fingerprints().items()
             }
-        changed = [Path(path) for path in given if entries.get(path, ()) != _fingerprint_or_none(path)]
+        now = dict(scan.fingerprints(given, failures=[]))
+        changed = [Path(path) for path in given if entries.get(path, ()) != now.get(path)]
         return changed, [Path(path) for path in entries if path not in given]
 
     def remove_files_from_cache(self, files: Iterable[AnyPath], verbose: int = 0) -> None:
@@ -264,6 +275,8 @@ class BufferMetadataCache:
 
         Raises
         ------
+        TypeError
+            One path was given, not several.
         CacheLockedError
             Another process is writing.
         """
@@ -418,23 +431,10 @@ class BufferMetadataCache:
         """
         with self._database.writing() if fix else self._database.reading():
             problems = self._database.mend() if fix else self._database.problems()
-            doubles = self._doubles()
+            doubles = doubled(self._database)
             if fix:
                 self._database.commit(Edit(TABLE, id, None) for ids in doubles.values() for id in ids[:-1])
         return problems + [f"{len(ids)} entries stand for {path}" for (_, path), ids in doubles.items()]
-
-    def _doubles(self) -> dict[tuple[str | None, str], list[int]]:
-        """Return the machines and paths that have several entries, with the ids of these."""
-        rows = self._index.match(BufferMetadata.filepath.is_not(None))
-        machines, files = self._index.take(rows, [BufferMetadata.machine_id, BufferMetadata.filepath])
-        keys = list(zip(machines, files, strict=True))
-        counts = Counter(keys)
-        doubles: dict[tuple[str | None, str], list[int]] = {}
-        if len(counts) < len(keys):
-            for key, id in zip(keys, self._index.ids_of(rows), strict=True):
-                if counts[key] > 1:
-                    doubles.setdefault(key, []).append(id)
-        return doubles
 
     def compact(self) -> None:
         """Rewrite the store without what no longer holds; who reads meanwhile goes on undisturbed.
@@ -476,73 +476,11 @@ class BufferMetadataCache:
         return find(self._index, as_select(query))
 
 
-def as_select(query: Query | None) -> Select:
-    """Return the select that a query stands for.
-
-    Raises
-    ------
-    TypeError
-        It is none, or one over other documents.
-    """
-    everything = select(BufferMetadata)
-    match query:
-        case None:
-            return everything
-        case Select(entity=entity):
-            if entity is not BufferMetadata:
-                raise TypeError(f"expected select(BufferMetadata), got {query!r}; cache.all finds other documents")
-            return query
-        case BufferMetadata():
-            return alike(query).filter(BufferMetadata.opening_error.is_(None))
-        case Predicate() | str():
-            return everything.filter(query)
-    raise TypeError(f"expected a select, a template, a predicate or a text, got {query!r}")
-
-
 def _absolute(files: Iterable[AnyPath]) -> list[str]:
     """Return the absolute paths of files, each once."""
     if isinstance(files, (str, bytes, os.PathLike)):
         raise TypeError(f"expected several paths such as a list, got {files!r}")
     return list(dict.fromkeys(map(paths.absolute, files)))
-
-
-def _roots(given: Iterable[AnyPath], recursive: bool) -> list[str]:
-    """Return the folders to scan, none of them twice."""
-    given = list(given)
-    if not given:
-        raise InvalidArgumentError("no folder was given; nothing was synchronised")
-    for root in given:
-        if not isinstance(root, (str, bytes, os.PathLike)):
-            raise TypeError(f"expected the path of a folder, got {root!r}; give several as several arguments")
-        if not os.path.isdir(root):
-            raise FileNotFoundError(f"{os.fsdecode(root)!r} does not exist or is no folder; nothing was synchronised")
-    roots = _absolute(given)
-    if not recursive:
-        return roots
-    return [root for root in roots if not any(root != other and paths.is_below(root, other) for other in roots)]
-
-
-def _fingerprints(files: Iterable[AnyPath], report: SyncReport) -> dict[str, Fingerprint]:
-    """Return the fingerprints of files; what has none is counted in the report."""
-    found = {}
-    for path in _absolute(files):
-        try:
-            fingerprint = scan.fingerprint(path)
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-            report.failed.append(Failure(path, scan.describe(error)))
-            continue
-        if fingerprint is None:
-            report.skipped += 1
-        else:
-            found[path] = fingerprint
-    return found
-
-
-def _fingerprint_or_none(path: str) -> Fingerprint | None:
-    try:
-        return scan.fingerprint(path)
-    except (OSError, ValueError):  # ValueError: a NUL in the path
-        return None
 
 
 def _none_first(value: Any) -> tuple[bool, Any]:

@@ -180,6 +180,12 @@ class Index:
         return self.ids_of(self.rows)
 
     @_mending
+    def rows_of(self, ids: Iterable[int]) -> Rows:
+        """Return the rows of those ids that have a document, in order of the ids."""
+        wanted = np.array(sorted(ids), np.int64)
+        return self._in_order([_live_among(part, part.rows_of(wanted)) for part in self._all()])
+
+    @_mending
     def ids_of(self, rows: Rows) -> list[int]:
         """Return the ids of rows."""
         ids: list[int] = self._ids(rows).tolist()
@@ -280,6 +286,11 @@ class Index:
         for group in self._groups(rows):
             counts.update(group.part.column(field).counts(group.rows))
         return counts
+
+
+def _live_among(part: RowSet, rows: Rows) -> Rows:
+    live = part.live() if len(rows) else None
+    return rows if live is None else rows[live[rows]]
 
 
 def _hide(older: Part, newer: Part) -> None:

@@ -67,10 +67,16 @@ class Intake:
             self._commit(batch, list(range(next_id, next_id + len(tasks))), list(range(len(tasks))))
             return
         rows = {number: row for row, number in enumerate(batch.files.tolist())}
+        as_before = self._as_before(tasks, batch, rows)
         ids, kept = [], []
         for number, task in enumerate(tasks):
             row, id = rows.get(number), moved_to.get(number, task.id)
-            if not self._is_to_be_written(number, task, batch, row, number in moved_to) or row is None:
+            if number in as_before:
+                self._report.unchanged += 1
+                is_written = as_before[number]
+            else:
+                is_written = self._is_news(number, task, batch, row, number in moved_to)
+            if row is None or not is_written:
                 continue
             if id is None:
                 id, next_id = next_id, next_id + 1
@@ -83,20 +89,31 @@ class Intake:
         """Tell whether nothing is special about any file of a batch, as in most of a first synchronisation."""
         return not (batch.errors or batch.skipped or moved_to) and all(task.id is None for task in tasks)
 
-    def _is_to_be_written(self, number: int, task: Task, batch: Batch, row: int | None, is_moved: bool) -> bool:
-        """Count a file, and tell whether what it said is news."""
+    def _as_before(self, tasks: Sequence[Task], batch: Batch, rows: Mapping[int, int]) -> dict[int, bool]:
+        """Return the numbers of checked files that say what they said before, and whether their mark goes."""
+        ids = {n: task.id for n, task in enumerate(tasks) if task.is_check and task.id is not None}
+        lines = self._database.lines(TABLE, list(ids.values())) if ids else []
+        found = {}
+        for (number, id), line in zip(ids.items(), lines, strict=True):
+            if line is None or number not in rows:
+                continue  # it is damaged, and written anew; or there is no file any more
+            now = self._line(id, batch.documents[rows[number]])
+            if _say_the_same(line, now):
+                found[number] = line != now and _is_marked(line) and not _is_marked(now)
+            elif number in batch.errors and _document(line).get("opening_error") == batch.errors[number]:
+                found[number] = False
+        return found
+
+    def _is_news(self, number: int, task: Task, batch: Batch, row: int | None, is_moved: bool) -> bool:
+        """Count a file, and tell whether what it said is to be written."""
         report = self._report
         if number in batch.skipped and (task.id is None or row is None):  # without a row it is no file at all any more
             report.skipped += 1
             return False
-        if task.is_check and row is not None:
-            before, now = self._database.document(TABLE, task.id or 0), orjson.loads(batch.documents[row])
-            if _content(before) == _content(now):
-                report.unchanged += 1
-                return "is_racy" in before and "is_racy" not in now
         if number in batch.errors:
             report.failed.append(Failure(task.path, batch.errors[number]))
-        elif is_moved:
+            return task.id is None or (row is not None and batch.has_time(row))  # else the entry stays as it was
+        if is_moved:
             report.moved += 1
         elif task.id is None:
             report.added += 1
@@ -109,11 +126,8 @@ class Intake:
             return
         order = sorted(range(len(ids)), key=ids.__getitem__)
         ids, rows = [ids[place] for place in order], [rows[place] for place in order]
-        documents, end = batch.documents, self._end
-        lines = [
-            b'["%b",%d,{"id":%d,%b%b' % (_TABLE, id, id, documents[row][1:-1], end)
-            for id, row in zip(ids, rows, strict=True)
-        ]
+        documents = batch.documents
+        lines = [self._line(id, documents[row]) for id, row in zip(ids, rows, strict=True)]
         values = dict(batch.values)
         if rows != list(range(len(documents))):
             chosen = np.array(rows, np.intp)
@@ -122,11 +136,29 @@ class Intake:
         values["machine_id"] = encoded(BufferMetadata.machine_id.kind, [self._machine_id] * len(ids))
         self._database.commit_batch(TABLE, values["id"].array, lines, values)
 
+    def _line(self, id: int, document: bytes) -> bytes:
+        """Return the line of a document in the log."""
+        return b'["%b",%d,{"id":%d,%b%b' % (_TABLE, id, id, document[1:-1], self._end)
+
 
 _TABLE = TABLE.encode()
 _OF_THE_ENTRY = frozenset({"id", "machine_id", "is_racy"})
 
 
-def _content(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a document says of the file itself."""
-    return {name: value for name, value in document.items() if name not in _OF_THE_ENTRY}
+def _document(line: bytes) -> dict[str, Any]:
+    document: dict[str, Any] = orjson.loads(line)[2]
+    return document
+
+
+def _say_the_same(line: bytes, other: bytes) -> bool:
+    """Tell whether two lines say the same of the file itself."""
+    return line == other or _content(line) == _content(other)
+
+
+def _content(line: bytes) -> dict[str, Any]:
+    return {name: value for name, value in _document(line).items() if name not in _OF_THE_ENTRY}
+
+
+def _is_marked(line: bytes) -> bool:
+    """Tell whether an entry is marked as too new to be sure of."""
+    return "is_racy" in _document(line)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from itertools import groupby, islice
 from typing import Any, NamedTuple
 
@@ -31,7 +32,7 @@ class Known(NamedTuple):
 
 
 class KnownFolder(NamedTuple):
-    """The entries of a folder, a list for each of their fields; where several stand for one file, the newest counts."""
+    """The entries of a folder, a list for each of their fields."""
 
     names: Sequence[str]
     ids: Sequence[int]
@@ -45,13 +46,17 @@ class KnownFolder(NamedTuple):
         return True in self.racy
 
     def fingerprints(self) -> dict[str, KnownFingerprint]:
-        """Return the fingerprint of each file."""
+        """Return the fingerprint of each file; where several entries stand for one, the newest counts."""
         return dict(zip(self.names, zip(self.sizes, self.times, strict=True), strict=True))
 
     def entries(self) -> dict[str, Known]:
-        """Return what is known of each file."""
+        """Return what is known of each file; where several entries stand for one, the newest counts."""
+        return dict(self.all_entries())
+
+    def all_entries(self) -> Iterator[tuple[str, Known]]:
+        """Give the name and the rest of each entry, also of those that stand for one file."""
         fingerprints = zip(self.sizes, self.times, strict=True)
-        return dict(zip(self.names, map(Known, self.ids, fingerprints, map(bool, self.racy)), strict=True))
+        return zip(self.names, map(Known, self.ids, fingerprints, map(bool, self.racy)), strict=True)
 
 
 _NOTHING = KnownFolder((), (), (), (), ())
@@ -126,3 +131,17 @@ class KnownFiles:
 
 def _next(count: int, values: Any) -> list[Any]:
     return list(islice(values, count))
+
+
+def doubled(database: Database) -> dict[tuple[str | None, str], list[int]]:
+    """Return the machines and paths that have several entries, with the ids of these."""
+    index = database.table(BufferMetadata.__tablename__)
+    rows = index.match(BufferMetadata.filepath.is_not(None))
+    keys = list(zip(*index.take(rows, [BufferMetadata.machine_id, BufferMetadata.filepath]), strict=True))
+    counts = Counter(keys)
+    found: dict[tuple[str | None, str], list[int]] = {}
+    if len(counts) < len(keys):
+        for key, id in zip(keys, index.ids_of(rows), strict=True):
+            if counts[key] > 1:
+                found.setdefault(key, []).append(id)
+    return found

@@ -102,6 +102,10 @@ class RowSet:
         """Return the ids of rows."""
         raise NotImplementedError
 
+    def rows_of(self, ids: Ids) -> Rows:
+        """Return the rows of those ids that have one, dead ones included; the ids in order."""
+        raise NotImplementedError
+
     def places_at(self, rows: Rows) -> list[NDArray[np.int64]]:
         """Return offsets, lengths and checksums of the lines of rows."""
         raise NotImplementedError
@@ -186,7 +190,6 @@ class Part(RowSet):
         return ~self._is_removed.all() if self._is_dead is None else ~(self._is_removed.all() | self._is_dead)
 
     def rows_of(self, ids: Ids) -> Rows:
-        """Return the rows of those ids that have one, dead ones included; the ids in order."""
         inside = ids[np.searchsorted(ids, self.span[0]) : np.searchsorted(ids, self.span[1], side="right")]
         if not len(inside):
             return np.zeros(0, np.intp)
@@ -234,14 +237,15 @@ def part_of(fields: Fields, content: Content) -> Part:
         ids=Held(content.ids),
         is_removed=None if is_removed is None else Held(is_removed),
         places=list(map(Held, content.places)),
-        columns={name: _column(fields[name].kind, values) for name, values in content.values.items()},
+        columns={name: column_of(fields[name].kind, values) for name, values in content.values.items()},
         span=(int(content.ids[0]), int(content.ids[-1])),
         removed=len(content.ids) - len(lengths),
         live_bytes=int(lengths.sum()),
     )
 
 
-def _column(kind: Kind, values: Values) -> StoredColumn:
+def column_of(kind: Kind, values: Values) -> StoredColumn:
+    """Return a column in memory."""
     is_known = None if values.is_known is None else Held(values.is_known)
     if values.texts is None:
         return NumberColumn(kind, Held(values.array), is_known)
@@ -302,6 +306,9 @@ class Tail(RowSet):
     def row_of(self, id: int) -> int:
         """Return the row of a document, or of its removal; KeyError where there is none."""
         return self._rows[id]
+
+    def rows_of(self, ids: Ids) -> Rows:
+        return np.array([self._rows[id] for id in ids.tolist() if id in self._rows], np.intp)
 
     def ids_at(self, rows: Rows) -> Ids:
         ids: Ids = self._numbers[rows, 0]

@@ -6,14 +6,14 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import translate
 from typing import NamedTuple
 
+from bufcache.buffer_metadata_cache import paths
+from bufcache.buffer_metadata_cache.paths import AnyPath
+from bufcache.buffer_metadata_cache.signature import is_log
 from bufcache.errors import InvalidArgumentError
-
-_is_log_name = re.compile(r"documents-\d+\.jsonl").fullmatch
-
 
 Fingerprint = tuple[int, int]
 """Size and modification time in ns of a file: compared for equality, never for order. A plain tuple is cheapest."""
@@ -68,6 +68,47 @@ def name_filter(glob_pattern: str, regex_pattern: str) -> Callable[[str], object
         return lambda name: is_matched(name) and is_globbed(name)
 
 
+def roots(given: Iterable[AnyPath], *, recursive: bool) -> list[str]:
+    """Return the absolute paths of the folders to walk, none of them twice.
+
+    Raises
+    ------
+    TypeError
+        Something is no path.
+    FileNotFoundError
+        Something is no folder.
+    InvalidArgumentError
+        There is none.
+    """
+    given = list(given)
+    if not given:
+        raise InvalidArgumentError("no folder was given; nothing was synchronised")
+    for root in given:
+        _require_folder(root)
+    found = list(dict.fromkeys(map(paths.absolute, given)))
+    if not recursive:
+        return found
+    return [root for root in found if not any(root != other and paths.is_below(root, other) for other in found)]
+
+
+def _require_folder(root: object) -> None:
+    if not isinstance(root, (str, bytes, os.PathLike)):
+        raise TypeError(f"expected the path of a folder, got {root!r}; give several as several arguments")
+    if not os.path.isdir(root):
+        raise FileNotFoundError(f"{os.fsdecode(root)!r} does not exist or is no folder; nothing was synchronised")
+
+
+def fingerprints(files: Iterable[str], failures: list[Failure]) -> Iterator[tuple[str, Fingerprint | None]]:
+    """Give files with their fingerprints; what has none that can be learned goes to `failures`."""
+    for path in files:
+        try:
+            found = fingerprint(path)
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+            failures.append(Failure(path, describe(error)))
+        else:
+            yield path, found
+
+
 def fingerprint(path: str) -> Fingerprint | None:
     """Return the fingerprint of a regular file, following links; None for anything else."""
     return fingerprint_in(os.stat(path))
@@ -92,7 +133,12 @@ def walk(
     """List a folder and those below it; what cannot be listed goes to `failures`.
 
     Links to files are followed, links to folders are not. Anything but a regular file is passed over, and so is
-    a folder that is itself a cache.
+    a folder below that is itself a cache.
+
+    Raises
+    ------
+    InvalidArgumentError
+        The folder is itself a cache.
     """
     pending = [root]
     while pending:
@@ -108,7 +154,9 @@ def walk(
         for entry, is_folder in entries:
             if is_folder:
                 below.append(entry.path)
-            elif entry.name.startswith("documents-") and _is_log_name(entry.name):
+            elif entry.name.startswith("documents-") and is_log(entry.path, entry.name):
+                if path == root:
+                    raise InvalidArgumentError(f"{path} is a cache; give the folder of the measured files")
                 break
             elif is_wanted(entry.name) and (found := _fingerprint_of(entry, failures)):
                 files[entry.name] = found

@@ -11,6 +11,7 @@ from bufcache.buffer_metadata_cache.columns import Rows
 from bufcache.buffer_metadata_cache.documents import Document
 from bufcache.buffer_metadata_cache.expressions import expression
 from bufcache.buffer_metadata_cache.index import Index
+from bufcache.buffer_metadata_cache.metadata import BufferMetadata
 from bufcache.buffer_metadata_cache.query import (
     AllOf,
     AnyOf,
@@ -126,6 +127,33 @@ def _owners(predicate: Predicate) -> Iterator[type]:
             yield from _owners(part)
         case Compare(field=field) | In(field=field) | IsNone(field=field) | Match(field=field):
             yield field.owner
+
+
+Query = Select | Predicate | BufferMetadata | str
+"""What files are asked for by."""
+
+
+def as_select(query: Query | None) -> Select:
+    """Return the select that a query stands for.
+
+    Raises
+    ------
+    TypeError
+        It is none, or one over other documents.
+    """
+    everything = select(BufferMetadata)
+    match query:
+        case None:
+            return everything
+        case Select(entity=entity):
+            if entity is not BufferMetadata:
+                raise TypeError(f"expected select(BufferMetadata), got {query!r}; cache.all finds other documents")
+            return query
+        case BufferMetadata():
+            return alike(query).filter(BufferMetadata.opening_error.is_(None))
+        case Predicate() | str():
+            return everything.filter(query)
+    raise TypeError(f"expected a select, a template, a predicate or a text, got {query!r}")
 
 
 def field_of(entity: type[Document], key: object) -> Field[Any]:

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
-from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import orjson
-
 from bufcache.buffer_metadata_cache import paths
 from bufcache.buffer_metadata_cache.intake import TABLE, Intake
-from bufcache.buffer_metadata_cache.known import Known, KnownFiles, KnownFingerprint
+from bufcache.buffer_metadata_cache.known import KnownFiles, KnownFolder
 from bufcache.buffer_metadata_cache.metadata import BufferMetadata
+from bufcache.buffer_metadata_cache.moves import Listed, Missing, Moves, may_exist
 from bufcache.buffer_metadata_cache.query import Predicate, and_, or_
 from bufcache.buffer_metadata_cache.reading import Task
 from bufcache.buffer_metadata_cache.report import SyncReport
-from bufcache.buffer_metadata_cache.scan import Fingerprint, Listing, fingerprint, walk
+from bufcache.buffer_metadata_cache.scan import Fingerprint, Listing, fingerprints, walk
 from bufcache.buffer_metadata_cache.store.database import Database, Edit
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from bufcache.buffer_metadata_cache.workers import Given
+    from bufcache.buffer_metadata_cache.workers import Reader
 
 BATCH_SIZE = 2000
 """Files a durable commit of a synchronisation: as many as make a segment of columns."""
@@ -35,9 +32,6 @@ _FEW_ENTRIES = 20
 
 _FEW_FILES = 1000
 """Given files up to which only entries of their names are looked at, not all of their folders."""
-
-_TRAITS = ("header_hash", "file_size", "mtime_ns")
-"""By what a file is known again that was moved."""
 
 
 class Options(NamedTuple):
@@ -70,14 +64,6 @@ class Options(NamedTuple):
     verbose: int = 0
 
 
-class _Missing(NamedTuple):
-    """An entry whose file was not found."""
-
-    folder: str
-    name: str
-    entry: Known
-
-
 class Synchronisation:
     """One run over files of one machine; to be used while the database is held for writing, unless it is dry."""
 
@@ -87,7 +73,7 @@ class Synchronisation:
         self._began = time.monotonic()
         self.report = SyncReport()
         self._intake = Intake(database, options.machine_id, self.report, is_dry=options.is_dry)
-        self._missing: list[_Missing] = []
+        self._missing: list[Missing] = []
 
     def of_folders(
         self,
@@ -100,29 +86,28 @@ class Synchronisation:
         """Bring the entries below folders in line with their files."""
         folder = BufferMetadata.directory_path
         known = self._known(or_(*map(folder.below, roots)) if recursive else folder.in_(roots))
-        listed: set[str] = set()
-        out_of_reach: set[str] = set()
+        listed = Listed(set(), set(), set())
         tasks: list[Task] = []
         for root in roots:
             for listing in walk(root, is_wanted, recursive=recursive, failures=self.report.failed):
-                if listing.path not in listed:
-                    listed.add(listing.path)
-                    if listing.is_empty:  # as is a mount point of what is not mounted
-                        out_of_reach.add(listing.path)
+                if listing.path not in listed.folders:
+                    listed.folders.add(listing.path)
+                    if listing.is_empty:
+                        listed.empty.add(listing.path)
                     tasks += self._compared(listing, known)
-        out_of_reach.update(failure.path for failure in self.report.failed)
+        listed.unreadable.update(failure.path for failure in self.report.failed)
         for path in known.folders:
-            self._note_missing(path, known.take(path).entries())
-        self._read(tasks, _gone((missing.folder for missing in self._missing), listed, out_of_reach))
+            self._note_missing(path, known.take(path))
+        self._read(tasks, listed)
         if delete_stale_entries:
-            self._remove_stale(len(known), out_of_reach, force=delete_stale_entries == "all")
+            self._remove_stale(len(known), listed, force=delete_stale_entries == "all")
         return self._finish()
 
-    def of_files(self, files: Mapping[str, Fingerprint], *, reads_all: bool) -> SyncReport:
+    def of_files(self, files: Iterable[str], *, reads_all: bool) -> SyncReport:
         """Bring the entries of single files in line with them; with `reads_all` without comparing them."""
-        folders = _grouped(files)
+        folders = self._listed(files)
         where = BufferMetadata.directory_path.in_([folder.path for folder in folders])
-        if len(files) <= _FEW_FILES:
+        if sum(len(folder.files) for folder in folders) <= _FEW_FILES:
             where &= BufferMetadata.filename.in_([name for folder in folders for name in folder.files])
         known = self._known(where)
         tasks: list[Task] = []
@@ -133,8 +118,19 @@ class Synchronisation:
             else:
                 tasks += self._compared(listing, known)
         self._missing.clear()  # nobody looked for the others
-        self._read(tasks, gone=())
+        self._read(tasks)
         return self._finish()
+
+    def _listed(self, files: Iterable[str]) -> list[Listing]:
+        """Return single files as the folders that they lie in; what is no file is counted."""
+        folders: dict[str, dict[str, Fingerprint]] = {}
+        for path, found in fingerprints(files, self.report.failed):
+            if found is None:
+                self.report.skipped += 1
+            else:
+                folder, name = paths.split(path)
+                folders.setdefault(folder, {})[name] = found
+        return [Listing(folder, names, is_empty=False) for folder, names in folders.items()]
 
     def _finish(self) -> SyncReport:
         self.report.seconds = time.monotonic() - self._began
@@ -167,15 +163,18 @@ class Synchronisation:
                 yield Task(folder, name, found, entry.id, is_check=True)
             else:
                 self.report.unchanged += 1
-        self._note_missing(folder, entries)
+        if entries:
+            self._note_missing(folder, known_here, entries)
 
-    def _note_missing(self, folder: str, entries: Mapping[str, Known]) -> None:
-        self._missing += [_Missing(folder, name, entry) for name, entry in entries.items()]
+    def _note_missing(self, folder: str, known: KnownFolder, names: Container[str] | None = None) -> None:
+        """Note the entries of a folder, or those of some names, as such that have no file."""
+        entries = known.all_entries()
+        self._missing += [Missing(folder, name, entry) for name, entry in entries if names is None or name in names]
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
-    def _read(self, tasks: list[Task], gone: Container[str]) -> None:
-        """Read files and commit what they say, a batch at a time; files of the folders `gone` may have moved."""
+    def _read(self, tasks: list[Task], listed: Listed | None = None) -> None:
+        """Read files and commit what they say, a batch at a time; where folders were listed files may have moved."""
         if not tasks:
             return
         from bufcache.buffer_metadata_cache.workers import Reader  # which a query does without
@@ -184,71 +183,44 @@ class Synchronisation:
         reader = Reader(options.buffer_class, self._database.clock(), options.batch_size, options.executor)
         tasks.sort()  # ids, and so results without an order, follow the paths
         with _progress(len(tasks), options.verbose) as advance:
-            suspects, others = self._suspects(tasks, gone)
-            self._take_moved(suspects, list(reader.read(suspects, advance)), gone)
-            for numbers, batch in reader.read(others, advance):
-                self._intake.take(others[numbers.start : numbers.stop], batch)
+            if self._missing and listed:
+                moves = Moves(self._database, self._missing, listed, tasks)
+                tasks = moves.others
+                self._take_moved(moves, reader, advance)
+            for numbers, batch in reader.read(tasks, advance):
+                self._intake.take(tasks[numbers.start : numbers.stop], batch)
 
-    def _suspects(self, tasks: list[Task], gone: Container[str]) -> tuple[list[Task], list[Task]]:
-        """Return the new files that may be those of entries that have lost theirs, and all other files."""
-        fingerprints = {missing.entry.fingerprint for missing in self._missing if missing.folder in gone}
-        if not fingerprints:
-            return [], tasks
-        is_suspect = [task.id is None and task.fingerprint in fingerprints for task in tasks]
-        pairs = list(zip(tasks, is_suspect, strict=True))
-        return [task for task, suspected in pairs if suspected], [task for task, suspected in pairs if not suspected]
-
-    def _take_moved(self, suspects: Sequence[Task], given: Sequence[Given], gone: Container[str]) -> None:
-        """Let entries move to the one file that is theirs where no other entry and no other file may be meant."""
-        found: dict[tuple[Any, ...], list[int]] = defaultdict(list)
-        for numbers, batch in given:
-            if not isinstance(batch, str):
-                for number, document in zip(batch.files.tolist(), batch.documents, strict=True):
-                    found[_traits(orjson.loads(document))].append(numbers[number])
-        lost = self._missing_by_traits({task.fingerprint for task in suspects})
-        moved = {
-            numbers[0]: lost[traits][0]
-            for traits, numbers in found.items()
-            if None not in traits and len(numbers) == len(lost[traits]) == 1 and _is_gone(lost[traits][0], gone)
-        }
-        for numbers, batch in given:
-            ids = {number - numbers.start: moved[number].entry.id for number in numbers if number in moved}
-            self._intake.take(suspects[numbers.start : numbers.stop], batch, ids)
-        taken = {missing.entry.id for missing in moved.values()}
-        self._missing = [missing for missing in self._missing if missing.entry.id not in taken]
-
-    def _missing_by_traits(self, fingerprints: Container[KnownFingerprint]) -> dict[tuple[Any, ...], list[_Missing]]:
-        """Return the entries without a file that have one of these fingerprints, wherever they are."""
-        lost: dict[tuple[Any, ...], list[_Missing]] = defaultdict(list)
-        with self._database.reading():
-            for missing in self._missing:
-                if missing.entry.fingerprint in fingerprints:
-                    lost[_traits(self._database.document(TABLE, missing.entry.id))].append(missing)
-        return lost
+    def _take_moved(self, moves: Moves, reader: Reader, advance: Callable[[int], object]) -> None:
+        """Read the files that may have moved, and let the entries go with them whose files they are."""
+        moved: set[int] = set()
+        for run in moves.batches(reader.read(moves.suspects, advance)):
+            ids = {number: missing.entry.id for number, missing in moves.among(run).items()}
+            for numbers, batch in run:
+                here = {number - numbers.start: ids[number] for number in numbers if number in ids}
+                self._intake.take(moves.suspects[numbers.start : numbers.stop], batch, here)
+            moved.update(ids.values())
+        self._missing = [missing for missing in self._missing if missing.entry.id not in moved]
 
     # -- removing ---------------------------------------------------------------------------------------------------
 
-    def _remove_stale(self, total: int, out_of_reach: set[str], force: bool) -> None:
+    def _remove_stale(self, total: int, listed: Listed, force: bool) -> None:
         """Remove the entries whose files are gone; keep those whose files may only be out of reach.
 
         Parameters
         ----------
         total
             How many entries there were.
-        out_of_reach
-            The folders that are empty, or could not be listed.
+        listed
+            Where files were looked for.
         force
             Whether to remove all the same.
         """
-        paths_of_missing = {paths.join(missing.folder, missing.name): missing.entry.id for missing in self._missing}
-        gone = {path: id for path, id in paths_of_missing.items() if not _exists(path)}
-        removable = {
-            path: id for path, id in gone.items() if force or not _lies_in(os.path.dirname(path), out_of_reach)
-        }
+        gone = [missing for missing in self._missing if not may_exist(missing.path)]
+        removable = [missing for missing in gone if force or not listed.may_hide(missing.folder)]
         if not force and total >= _FEW_ENTRIES and 2 * len(removable) > total:
-            removable = {}
+            removable = []
         if not self._options.is_dry:
-            self._database.commit(Edit(TABLE, id, None) for id in removable.values())
+            self._database.commit(Edit(TABLE, missing.entry.id, None) for missing in removable)
         self.report.removed = len(removable)
         self.report.kept = len(gone) - len(removable)
         if self.report.kept:
@@ -258,58 +230,6 @@ class Synchronisation:
                 'delete_stale_entries="all" removes them',
                 stacklevel=4,
             )
-
-
-def _traits(document: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(map(document.get, _TRAITS))
-
-
-def _gone(folders: Iterable[str], listed: Container[str], out_of_reach: Container[str]) -> set[str]:
-    """Return the folders of which a listing tells what became of their files.
-
-    They were listed, or the nearest folder above that exists was: then they are gone. Others are only out of reach.
-    """
-    return {folder for folder in set(folders) if _nearest(folder) in listed and not _lies_in(folder, out_of_reach)}
-
-
-def _is_gone(missing: _Missing, gone: Container[str]) -> bool:
-    """Tell whether there is no file any more; there may be one whose name does not match this time."""
-    return missing.folder in gone and not _exists(paths.join(missing.folder, missing.name))
-
-
-def _nearest(folder: str) -> str:
-    while not os.path.lexists(folder) and (parent := os.path.dirname(folder)) != folder:
-        folder = parent
-    return folder
-
-
-def _grouped(files: Mapping[str, Fingerprint]) -> list[Listing]:
-    """Return single files as the folders that they lie in."""
-    folders: dict[str, dict[str, Fingerprint]] = {}
-    for path, found in files.items():
-        folder, name = paths.split(path)
-        folders.setdefault(folder, {})[name] = found
-    return [Listing(folder, names, is_empty=False) for folder, names in folders.items()]
-
-
-def _exists(path: str) -> bool:
-    """Tell whether there is a file, or may be one: only a clear no counts as none."""
-    try:
-        return fingerprint(path) is not None
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        return True
-
-
-def _lies_in(folder: str, folders: Container[str]) -> bool:
-    """Tell whether a folder is one of the others, or lies below one."""
-    while folder not in folders:
-        parent = os.path.dirname(folder)
-        if parent == folder:
-            return False
-        folder = parent
-    return True
 
 
 @contextmanager

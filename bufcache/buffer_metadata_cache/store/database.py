@@ -195,12 +195,21 @@ class Database:
             self._with_id(edit)
         )
 
+    def lines(self, table: str, ids: Sequence[int]) -> list[bytes | None]:
+        """Return the lines of documents in the log; None for one that is damaged, and where there is none."""
+        with self.reading():
+            index = self._state.table(table)
+            rows = index.rows_of(ids)
+            found = dict(zip(index.ids_of(rows), self._state.lines(table, rows), strict=True))
+        return [found.get(id) for id in ids]
+
     def _line(self, table: str, id: int) -> bytes:
-        log, (offset, length, checksum) = self._state.log, self._state.table(table).place(id)
-        [line] = log.read_lines([offset], [length])
+        state = self._state  # other threads may put another in its place
+        offset, length, checksum = state.table(table).place(id)
+        [line] = state.log.read_lines([offset], [length])
         if crc32(line) != checksum:
             raise CacheFormatError(
-                f"{self._files}: {log.name} was damaged at byte {offset}, in document {id} of {table}; "
+                f"{self._files}: {state.log.name} was damaged at byte {offset}, in document {id} of {table}; "
                 "check(fix=True) mends what can be mended"
             )
         return line

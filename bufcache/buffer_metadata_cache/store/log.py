@@ -29,19 +29,18 @@ from zlib import crc32
 
 import orjson
 
+from bufcache.buffer_metadata_cache.signature import BEGINNING, NAME
 from bufcache.buffer_metadata_cache.store.files import Files, UnsyncedError
 from bufcache.errors import BufcacheError, CacheFormatError
 
 FORMAT = 1
 
-_NAME = re.compile(r"documents-([1-9]\d{0,8})\.jsonl")
 _FIRST_LINE = re.compile(rb'(\{"bufcache":"documents","format":(\d+),[^\n]*),"checksum":"([0-9a-f]{8})"\}\n')
 _HEADER = re.compile(
     rb'(\{"commit":(\d{1,15}),"bytes":(\d{1,15}),"largest":(\d{1,19}),"previous":"([0-9a-f]{8})"),'
     rb'"checksum":"([0-9a-f]{8})"\}\n'
 )
 _CONTINUED = re.compile(rb'\{"continued":([1-9]\d{0,8}),"checksum":"([0-9a-f]{8})"\}\n')
-_BEGINNING = b'{"bufcache":"documents"'
 _LONGEST_LINE = 512
 _WINDOW = 1 << 20
 
@@ -78,7 +77,7 @@ def name_of(generation: int) -> str:
 
 def generations(names: Iterable[str]) -> list[int]:
     """Return the generations of the logs among names, in order."""
-    return sorted(int(found[1]) for found in map(_NAME.fullmatch, names) if found)
+    return sorted(int(found[1]) for found in map(NAME.fullmatch, names) if found)
 
 
 def current_generation(files: Files) -> int | None:
@@ -215,7 +214,7 @@ class Log:
         if not any(start):
             return size <= _LONGEST_LINE
         is_part = b"\n" not in start and len(start) < _LONGEST_LINE
-        return is_part and _BEGINNING.startswith(start[: len(_BEGINNING)])
+        return is_part and BEGINNING.startswith(start[: len(BEGINNING)])
 
     def _start(self, end: int, checksum: int) -> None:
         self.position = self.beginning = Position(end, 0, checksum, 0)
