@@ -1,5 +1,6 @@
 """BufferMetadataCache: opening and closing it, asking it, and what stays."""
 
+import gc
 import os
 import re
 import sys
@@ -356,6 +357,20 @@ def test_limit_and_offset(filled, limit, offset, expected):
     assert processes(filled, query) == expected
     assert len(filled.get_matching_files(query)) == len(filled.get_matching_buffers(query)) == len(expected)
     assert filled.count(query) == len(expected)
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_garbage_collection_stays_as_it_was(filled, is_enabled):
+    """Whoever has it switched off, or on, still has after asking for objects, also where that fails."""
+    gc.enable() if is_enabled else gc.disable()
+    try:
+        assert filled.get_matching_metadata()
+        assert gc.isenabled() == is_enabled
+        with pytest.raises(TypeError):
+            filled.get_matching_metadata(1)
+        assert gc.isenabled() == is_enabled
+    finally:
+        gc.enable()
 
 
 def test_templates_leave_out_what_could_not_be_read(filled):

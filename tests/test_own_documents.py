@@ -186,7 +186,7 @@ def test_an_annotation_that_cannot_be_read():
         declare(size="Missing")
 
 
-@pytest.mark.parametrize("name", ["to_document", "from_row", "stored_fields", "from_document"])
+@pytest.mark.parametrize("name", ["to_document", "from_rows", "stored_fields", "from_document"])
 def test_names_that_no_field_has(name):
     """A field cannot have the name of a method that all documents have."""
     with pytest.raises(TypeError, match=rf"Bad\.{name} cannot be a field"):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 from bufcache.buffer_metadata_cache import metadata, paths, scan
 from bufcache.buffer_metadata_cache.columns import Rows
 from bufcache.buffer_metadata_cache.declarative import OwnDocument
+from bufcache.buffer_metadata_cache.documents import collecting_no_garbage
 from bufcache.buffer_metadata_cache.export import export
 from bufcache.buffer_metadata_cache.index import Index
 from bufcache.buffer_metadata_cache.intake import TABLE
@@ -311,11 +312,11 @@ class BufferMetadataCache:
             The text cannot be read.
         """
         found: list[metadata.BufferMetadata] = []
-        with self._database.reading():
+        with self._database.reading(), collecting_no_garbage():
             rows = self._rows(query)
             for start in range(0, len(rows), _BLOCK):  # so that memory is needed for the result alone
-                values = self._index.take(rows[start : start + _BLOCK], BufferMetadata.stored_fields())
-                found += map(BufferMetadata.from_row, zip(*values, strict=True))
+                records = self._index.records(rows[start : start + _BLOCK], BufferMetadata.stored_fields())
+                found += BufferMetadata.from_rows(records)
         return found
 
     def get_matching_files(self, query: Query | None = None) -> list[str]:

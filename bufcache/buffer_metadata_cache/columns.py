@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,10 @@ from bufcache.buffer_metadata_cache.texts import Texts
 
 Mask = NDArray[np.bool_]
 Rows = NDArray[np.intp]
+
+
+_FEW_MORE = 16
+"""Texts a row up to which it is quicker to look at all of them than to sort what rows have."""
 
 
 class DamagedPartError(Exception):
@@ -235,8 +240,13 @@ class TextColumn(StoredColumn):
     def different(self, rows: Rows) -> tuple[list[str], NDArray[np.intp]]:
         if not len(self.texts):
             return [""], np.zeros(len(rows), np.intp)
-        codes, places = np.unique(self.values.at(rows), return_inverse=True)
-        return self.texts.take(codes), places
+        codes = self.values.at(rows)
+        if len(self.texts) > _FEW_MORE * len(rows):
+            found, places = np.unique(codes, return_inverse=True)
+            return self.texts.take(found), places
+        is_found = np.zeros(len(self.texts), np.bool_)
+        is_found[codes] = True
+        return self.texts.take(np.flatnonzero(is_found)), (np.cumsum(is_found) - 1)[codes]
 
     def _as_seen(self, stored: NDArray[Any]) -> list[Any]:
         return self.texts.take(stored) if len(self.texts) else [None] * len(stored)
@@ -276,7 +286,7 @@ class PathColumn(Column):
         folders, names = self._folders.take(rows), self._names.take(rows)
         starts = {folder: paths.start(folder) for folder in set(folders) if folder is not None}
         try:
-            return [starts[folder] + name for folder, name in zip(folders, names, strict=True)]
+            return list(map(add, map(starts.__getitem__, folders), names))
         except (KeyError, TypeError):  # a None among them
             return [
                 None if folder is None or name is None else starts[folder] + name

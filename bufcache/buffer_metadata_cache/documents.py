@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
 from bufcache.buffer_metadata_cache.query import Field, JoinedPath
 from bufcache.errors import InvalidArgumentError
 from bufcache.names import nearest
+
+
+@contextmanager
+def collecting_no_garbage() -> Iterator[None]:
+    """Put garbage collection off while many objects are made that all stay: it would go through them in vain."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class Document:
@@ -74,18 +88,22 @@ class Document:
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
         """Return the object of a stored document, such as TinyDB finds; what a field cannot hold is None."""
-        return cls.from_row(
-            tuple(None if (value := field.of(document)) is None else field.kind.present(value) for field in cls._stored)
-        )
+        values = (None if (value := field.of(document)) is None else field.kind.present(value) for field in cls._stored)
+        [found] = cls.from_rows([tuple(values)])
+        return found
 
     @classmethod
-    def from_row(cls, row: tuple[Any, ...]) -> Self:
-        """Return the object with these values, one for each stored field in order."""
-        values = cls._blank.copy()  # in one go as large as it has to be
-        values.update(zip(cls._names, row, strict=True))
-        instance = cls.__new__(cls)
-        instance.__dict__ = values
-        return instance
+    def from_rows(cls, rows: Iterable[tuple[Any, ...]]) -> list[Self]:
+        """Return an object for each row of values, one for each stored field in order."""
+        new, names, blank = cls.__new__, cls._names, cls._blank
+        found = []
+        for row in rows:  # of which there may be many: nothing is looked up twice
+            values = blank.copy()  # in one go as large as it has to be
+            values.update(zip(names, row, strict=True))
+            instance = new(cls)
+            instance.__dict__ = values
+            found.append(instance)
+        return found
 
 
 def _dump(field: Field[Any], value: Any) -> Any:

@@ -28,9 +28,16 @@ from bufcache.buffer_metadata_cache.query import (
     Order,
     Predicate,
 )
+from bufcache.buffer_metadata_cache.texts import Texts
 
 _ONE_IN = 8
 """One in how many candidates may be left for only those to be looked at further."""
+
+_RANKED_TEXTS = 200_000
+"""Texts of a field in all parts up to which their order is kept for the next time."""
+
+_ONE_IN_TEXTS = 4
+"""One in how many of them has to be asked for, at least, to be worth it."""
 
 
 R = TypeVar("R")
@@ -86,6 +93,7 @@ class Index:
         self.tail = Tail(fields)
         self.largest_id = largest_id
         self.mend = mend
+        self._ranked: dict[str, dict[RowSet, NDArray[np.intp]]] = {}  # by field and part
 
     # -- changing ---------------------------------------------------------------------------------------------------
 
@@ -96,6 +104,7 @@ class Index:
         for older in self.parts:
             _hide(older, part)
         self.parts.append(part)
+        self._ranked.clear()
 
     @_mending
     def apply(self, changes: Iterable[Change]) -> None:
@@ -117,11 +126,13 @@ class Index:
     def replace(self, start: int, stop: int, part: Part | None) -> None:
         """Put one part, which is buried where it has to be, in the place of some."""
         self.parts[start:stop] = [part] if part else []
+        self._ranked.clear()
 
     def settle(self, part: Part | None) -> None:
         """Put a part, which has what the tail has, in the place of the tail."""
         self.tail = Tail(self.fields)
         self.parts += [part] if part else []
+        self._ranked.clear()
 
     # -- documents --------------------------------------------------------------------------------------------------
 
@@ -265,7 +276,8 @@ class Index:
         for key in reversed(order):
             columns = [group.part.column(key.field) for group in groups]
             known = _placed(groups, [column.known(group.rows) for column, group in zip(columns, groups, strict=True)])
-            ranks = _ranks(groups, columns)
+            ranks = self._kept_ranks(groups, columns, key.field.name)
+            ranks = _ranks(groups, columns) if ranks is None else ranks
             if not known.all():
                 ranks = np.where(known, ranks, ranks.dtype.type(0))  # one and the same for all without a value
             keys.append(_reversed(ranks) if key.is_descending else ranks)
@@ -273,11 +285,40 @@ class Index:
                 keys.append(known if key.puts_none_first else ~known)
         return rows[np.lexsort(keys)] if keys else rows
 
+    def _kept_ranks(self, groups: Sequence[_Group], columns: Sequence[Column], name: str) -> NDArray[np.intp] | None:
+        """Return numbers that sort rows as the texts of a field do, from those of all parts, which are kept.
+
+        None where that is not worth it: for few rows, many texts, one part, and what is newer than the parts.
+        """
+        asked = [column for column in columns if isinstance(column, TextColumn)]
+        if not 1 < len(groups) == len(asked) or groups[-1].part is self.tail:
+            return None
+        if name not in self._ranked:
+            texts = [column.texts for part in self.parts if isinstance(column := part.stored(name), TextColumn)]
+            rows = sum(len(group.rows) for group in groups)
+            if sum(map(len, texts)) > min(_RANKED_TEXTS, _ONE_IN_TEXTS * rows):
+                return None
+            self._ranked[name] = dict(zip(self.parts, _ranks_by_part(texts), strict=True))
+        pieces = []
+        for group, column in zip(groups, asked, strict=True):
+            ranks, codes = self._ranked[name][group.part], column.values.at(group.rows)
+            pieces.append(ranks[codes] if len(ranks) else np.zeros(len(codes), np.intp))
+        return _placed(groups, pieces)
+
     @_mending
     def take(self, rows: Rows, fields: Iterable[Field[Any]]) -> list[list[Any]]:
         """Return the values of rows, a list for each field."""
         groups = self._groups(rows)
-        return [_taken(groups, [group.part.column(field) for group in groups]) for field in fields]
+        return [
+            _placed_list(groups, [group.part.column(field).take(group.rows) for group in groups]) for field in fields
+        ]
+
+    @_mending
+    def records(self, rows: Rows, fields: Sequence[Field[Any]]) -> list[tuple[Any, ...]]:
+        """Return the values of rows, a tuple for each row."""
+        groups = self._groups(rows)
+        pieces = [[group.part.column(field).take(group.rows) for field in fields] for group in groups]
+        return _placed_list(groups, [list(zip(*lists, strict=True)) for lists in pieces])
 
     @_mending
     def counts(self, rows: Rows, field: Field[Any]) -> Counter[Any]:
@@ -310,16 +351,13 @@ def _placed(groups: Sequence[_Group], pieces: Sequence[NDArray[Any]]) -> NDArray
     return placed
 
 
-def _taken(groups: Sequence[_Group], columns: Sequence[Column]) -> list[Any]:
-    lists = [column.take(group.rows) for column, group in zip(columns, groups, strict=True)]
+def _placed_list(groups: Sequence[_Group], lists: Sequence[list[Any]]) -> list[Any]:
+    """Return what was found in each part in the order of the rows that were asked for."""
     if len(lists) == 1:
         return lists[0]
-    pieces = []
-    for values in lists:
-        pieces.append(np.empty(len(values), object))
-        pieces[-1][:] = values
-    taken: list[Any] = _placed(groups, pieces).tolist()
-    return taken
+    pieces = [np.fromiter(values, object, len(values)) for values in lists]
+    placed: list[Any] = _placed(groups, pieces).tolist()
+    return placed
 
 
 def _ranks(groups: Sequence[_Group], columns: Sequence[Column]) -> NDArray[Any]:
@@ -340,12 +378,20 @@ def _ranks(groups: Sequence[_Group], columns: Sequence[Column]) -> NDArray[Any]:
     return _placed(groups, [ranks_of_texts[piece] for piece in places])
 
 
+def _ranks_by_part(texts: Sequence[Texts]) -> list[NDArray[np.intp]]:
+    """Return the ranks of the texts of each part among those of all."""
+    joined = [text for each in texts for text in each.all()]
+    return np.split(_text_ranks(joined), np.cumsum([len(each) for each in texts])[:-1])
+
+
 def _text_ranks(texts: Sequence[str]) -> NDArray[np.intp]:
     """Return for each text how many different ones are smaller."""
     order = sorted(range(len(texts)), key=texts.__getitem__)  # quick, as the texts of each part are sorted
     in_order = [texts[place] for place in order]
+    is_larger = np.zeros(len(texts), np.bool_)
+    is_larger[1:] = np.fromiter(map(ne, in_order[1:], in_order), np.bool_, max(len(texts) - 1, 0))
     ranks = np.empty(len(texts), np.intp)
-    ranks[order] = np.cumsum([0, *map(ne, in_order[1:], in_order)])[: len(texts)]
+    ranks[order] = np.cumsum(is_larger)
     return ranks
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bufcache.buffer_metadata_cache.declarative import OwnDocument
+from bufcache.buffer_metadata_cache.documents import collecting_no_garbage
 from bufcache.buffer_metadata_cache.query import Predicate
 from bufcache.buffer_metadata_cache.selection import Select, alike, entity_of, find, select
 from bufcache.buffer_metadata_cache.store.database import Database, Edit
@@ -49,10 +50,10 @@ class OwnDocuments:
     def matching(self, query: OwnQuery) -> list[Any]:
         """Return the objects that match."""
         asked = _as_select(query)
-        with self._database.reading():
+        with self._database.reading(), collecting_no_garbage():
             index = self._database.table(self._table(asked.entity))
-            values = index.take(find(index, asked), asked.entity.stored_fields())
-        return [asked.entity.from_row(row) for row in zip(*values, strict=True)]
+            records = index.records(find(index, asked), asked.entity.stored_fields())
+            return asked.entity.from_rows(records)
 
     def remove(self, documents: Sequence[OwnDocument]) -> None:
         """Remove documents, all or none, by their ids; those that are gone already are passed over."""
