@@ -11,7 +11,8 @@ import os
 import re
 from abc import ABC, abstractmethod
 from enum import Enum, IntEnum
-from typing import Any
+from types import NoneType
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -27,6 +28,20 @@ class Kind(ABC):
     @abstractmethod
     def load(self, stored: object) -> Any:
         """Return the value that stands in a document, None where it is none of this kind."""
+
+    _plain: ClassVar[type | None] = None
+    """The type of what stands in nearly all documents; `load` gives it as it is where `_are_held` says so."""
+
+    def load_all(self, stored: list[Any]) -> list[Any]:
+        """Return what `load` gives for each of many."""
+        types = set(map(type, stored)) - {NoneType}
+        if not types or (types == {self._plain} and self._are_held([each for each in stored if each is not None])):
+            return stored
+        return list(map(self.load, stored))
+
+    def _are_held(self, plain: list[Any]) -> bool:
+        """Tell whether all of some values of the plain type are held as they are."""
+        return True
 
     @abstractmethod
     def dump(self, value: Any) -> Scalar | None:
@@ -44,6 +59,8 @@ class Kind(ABC):
 class Integer(Kind):
     """Whole numbers of 64 bits, signed or unsigned."""
 
+    _plain: ClassVar[type | None] = int
+
     def __init__(self, *, signed: bool = True) -> None:
         self.dtype = np.dtype(np.int64 if signed else np.uint64)
         limits = np.iinfo(self.dtype)
@@ -51,6 +68,9 @@ class Integer(Kind):
 
     def load(self, stored: object) -> int | None:
         return stored if type(stored) is int and self.low <= stored <= self.high else None
+
+    def _are_held(self, plain: list[int]) -> bool:
+        return self.low <= min(plain) and max(plain) <= self.high
 
     def dump(self, value: Any) -> int:
         number = _number(value)
@@ -64,6 +84,8 @@ class Integer(Kind):
 
 class Boolean(Integer):
     """True and False; 1 and 0 in a comparison."""
+
+    _plain = None
 
     def load(self, stored: object) -> int | None:
         return int(stored) if isinstance(stored, bool) else None
@@ -80,12 +102,16 @@ class Boolean(Integer):
 class Float(Kind):
     """Numbers of double precision; one that is not finite is not known."""
 
+    _plain: ClassVar[type | None] = float
     dtype = np.dtype(np.float64)
 
     def load(self, stored: object) -> float | None:
         if type(stored) is float:
             return stored if math.isfinite(stored) else None
         return float(stored) if type(stored) is int and _is_exact(stored) else None
+
+    def _are_held(self, plain: list[Any]) -> bool:
+        return math.isfinite(sum(plain))
 
     def dump(self, value: Any) -> Scalar | None:
         number = _number(value)
@@ -100,8 +126,13 @@ class Float(Kind):
 class Number(Float):
     """As `Float`, but whole numbers are ints."""
 
+    _plain: ClassVar[type | None] = int
+
     def load(self, stored: object) -> Any:
         return _whole(super().load(stored))
+
+    def _are_held(self, plain: list[Any]) -> bool:
+        return bool(min(plain) > -_EXACT and max(plain) < _EXACT)
 
     def dump(self, value: Any) -> Any:
         return _whole(super().dump(value))
@@ -112,6 +143,8 @@ class Number(Float):
 
 class Text(Kind):
     """Text, any Unicode."""
+
+    _plain = str
 
     def load(self, stored: object) -> str | None:
         return stored if isinstance(stored, str) else None
@@ -142,6 +175,9 @@ class PathText(Text):
         if not isinstance(stored, str):
             return None
         return _ESCAPE.sub(lambda match: chr(int(match[1], 16)), stored) if "\0" in stored else stored
+
+    def _are_held(self, plain: list[str]) -> bool:
+        return "\0" not in "".join(plain)
 
     def dump(self, value: Any) -> str:
         text = self.operand(value)
@@ -182,6 +218,9 @@ class Member(Integer):
         return self._members.get(value, value)
 
 
+_EXACT = 2**53
+"""Below this a float can hold every integer."""
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPE = re.compile("\0([0-9a-f]{4})")
 
@@ -206,7 +245,7 @@ def _is_exact(number: int) -> bool:
 
 def _whole(number: Any) -> Any:
     """Return a whole number as an int where a float is exact; larger ones stay what they are, an estimate."""
-    return int(number) if isinstance(number, float) and number.is_integer() and abs(number) < 2**53 else number
+    return int(number) if isinstance(number, float) and number.is_integer() and abs(number) < _EXACT else number
 
 
 def _typed(value: object) -> str:

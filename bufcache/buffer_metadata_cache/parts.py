@@ -300,8 +300,7 @@ class Tail(RowSet):
         self.live_bytes = int(self._numbers[: self.size, 2][live].sum())
         documents = [change.document or {} for change in changes]
         for name, column in self._columns.items():
-            of = self.fields[name].of
-            column.put(rows, [of(document) for document in documents], self.size)
+            column.put(rows, self.fields[name].of_all(documents), self.size)
 
     def row_of(self, id: int) -> int:
         """Return the row of a document, or of its removal; KeyError where there is none."""
@@ -361,12 +360,16 @@ class _Growing(StoredColumn):
     def put(self, rows: Rows, values: Sequence[Any], size: int) -> None:
         """Write values, None where there are none, into rows of a column of that size."""
         self._array, self._is_known = grown(self._array, size), grown(self._is_known, size)
-        self._is_known[rows] = [value is not None for value in values]
-        self._array[rows] = [0 if value is None else self._encoded(value) for value in values]
+        self._is_known[rows] = True
+        if None in values:
+            is_known = np.fromiter((value is not None for value in values), np.bool_, len(values))
+            self._is_known[rows], self._array[rows] = is_known, 0
+            rows, values = rows[is_known], [value for value in values if value is not None]
+        self._array[rows] = self._encoded(values)
         self._shown.array, self._shown_known.array = self._array[:size], self._is_known[:size]
 
-    def _encoded(self, value: Any) -> Any:
-        return value
+    def _encoded(self, values: Sequence[Any]) -> Any:
+        return np.array(values, self._array.dtype)
 
 
 class _GrowingNumbers(_Growing, NumberColumn):
@@ -380,8 +383,8 @@ class _GrowingTexts(_Growing, TextColumn):
         super().__init__(kind, np.dtype(np.intp))
         self.texts = self._growing = GrowingTexts()
 
-    def _encoded(self, value: Any) -> int:
-        return self._growing.add(value)
+    def _encoded(self, values: Sequence[Any]) -> Any:
+        return self._growing.add(values)
 
 
 def _growing(kind: Kind) -> _Growing:

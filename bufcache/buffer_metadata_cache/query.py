@@ -111,6 +111,11 @@ class Field(Generic[T]):
         """Return the value that stands in a document, None where there is none that fits."""
         return self.kind.load(document.get(self.name))
 
+    def of_all(self, documents: Iterable[Content]) -> list[Any]:
+        """Return the value that stands in each of many documents."""
+        name = self.name
+        return self.kind.load_all([document.get(name) for document in documents])
+
     def __repr__(self) -> str:
         return f"{self.owner.__name__}.{self.name}"
 

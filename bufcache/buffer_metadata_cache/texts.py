@@ -70,12 +70,12 @@ class GrowingTexts(HeldTexts):
     def code(self, text: str) -> int:
         return self._codes.get(text, -1)
 
-    def add(self, text: str) -> int:
-        """Return the code of a text, which is one of these from now on."""
-        code = self._codes.setdefault(text, len(self._texts))
-        if code == len(self._texts):
-            self._texts.append(text)
-        return code
+    def add(self, texts: Sequence[str]) -> list[int]:
+        """Return the codes of texts, which are among these from now on."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._codes]
+        self._codes.update(zip(new, range(len(self._texts), len(self._texts) + len(new)), strict=True))
+        self._texts += new
+        return list(map(self._codes.__getitem__, texts))
 
 
 def coded(texts: Sequence[str | None]) -> tuple[list[str], NDArray[np.int64]]:
