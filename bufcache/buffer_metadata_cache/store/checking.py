@@ -24,6 +24,8 @@ def problems(files: Files, schemas: Schemas, held: State) -> list[str]:
     found = [*from_log.log.damage, *_rest(files, from_log.log, from_segments.log)]
     for state, what in ((held, "in memory"), (from_segments, "in columns")):
         found += _differences(state, from_log, what)
+    for name in from_log.tables:
+        found += _wrong_ids(name, from_log)
     found += [f"{reason}; it is not used" for reason in from_segments.unusable.values()]
     return list(dict.fromkeys(found))
 
@@ -39,7 +41,6 @@ def _rest(files: Files, log: Log, known: Log) -> Iterator[str]:
 def _differences(state: State, from_log: State, what: str) -> Iterator[str]:
     for name in sorted({*state.tables, *from_log.tables}):
         yield from _table_differences(name, state.table(name), from_log.table(name), what)
-        yield from _wrong_ids(name, from_log)
 
 
 def _table_differences(name: str, held: Index, read: Index, what: str) -> Iterator[str]:
