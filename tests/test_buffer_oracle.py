@@ -32,7 +32,7 @@ from strategies import BufferFile, buffer_files, combined_scenarios, sub_data_fi
 
 from bufcache.buffer_parser import Buffer, filter_buffers
 from bufcache.errors import BufcacheError, MissingHeaderError, TruncatedFileError
-from bufcache.testing import write_buffer
+from bufcache.testing import typical_header, write_buffer
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the oracle warns of keys and divisions
 
@@ -164,6 +164,21 @@ def test_a_thousand_random_files_read_as_the_oracle_reads_them():
     assert answered["files"] >= MANY.max_examples >= 1000
     shares = {kind: answered[kind] / answered["files"] for kind in ANSWERED}
     assert {kind: share for kind, share in shares.items() if share < ANSWERED[kind]} == {}
+
+
+@pytest.mark.parametrize("bands", [1, 3, 5, 7, 9, 11, 13, 19, 27, 28, 47])
+def test_entries_of_any_size_lie_as_the_oracle_has_them(bands, tmp_path):
+    """Which entry is that of a spectrum, and when it begins, is rounded alike for entries of 1 to 130 bytes."""
+    data, path = np.zeros((37, bands), np.uint16), tmp_path / "Ratio_p1c0b01"
+    for size in range(1, 131):
+        table = np.zeros((37 * max(1, -(-2 * bands // size)) + 1, 10), "<i4")
+        table[:, 2] = np.arange(len(table))
+        header = typical_header(data, db__size=data.nbytes, dbhdsize=300 + table.nbytes, framedur=1234.5)
+        block = {"sd_rsize": size, "begin_subdat": table.tobytes()}
+        BufferFile(list(header.items()), data, 0, [block], 0).write(path)
+        with Buffer(path) as ours, OracleBuffer(path) as oracle:
+            columns = ["measure_positions", "spectrums", "times", "index"]
+            np.testing.assert_array_equal(ours.block_infos(columns), oracle.block_infos(columns), str(size))
 
 
 # -- the logarithm ------------------------------------------------------------------------------------------------

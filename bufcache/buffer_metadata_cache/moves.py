@@ -64,7 +64,12 @@ class Listed(NamedTuple):
         nearest = _nearest(folder)
         if nearest not in self.folders or _lies_in(folder, self.unreadable):
             return -inf
-        return os.stat(nearest).st_mtime_ns + _TOLERANCE if nearest in self.empty else inf
+        if nearest not in self.empty:
+            return inf
+        try:
+            return os.stat(nearest).st_mtime_ns + _TOLERANCE
+        except OSError:  # it, too, is gone by now
+            return -inf
 
 
 class Moves:

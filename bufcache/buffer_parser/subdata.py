@@ -147,9 +147,14 @@ class Scale(NamedTuple):
     entry_words: int
 
     @property
+    def width(self) -> float:
+        """Spectra an entry."""
+        return self.described_size / self.spectrum_size
+
+    @property
     def ratio(self) -> float:
-        """Entries a spectrum."""
-        return self.spectrum_size / self.described_size
+        """Entries a spectrum, rounded as the vendor's package does: it decides which entry is that of a spectrum."""
+        return 1 / self.width
 
     def rows(self, spectra: Integers) -> Integers:
         """Return the number of rows of blocks with so many spectra."""
@@ -161,7 +166,7 @@ class Scale(NamedTuple):
 
     def spectra(self, rows: Integers) -> Integers:
         """Return the spectra that rows begin with, counted from the first of the block."""
-        return rows if self.ratio >= 1 else (rows * (1 / self.ratio)).astype(np.int64)
+        return rows if self.ratio >= 1 else (rows * self.width).astype(np.int64)
 
     def sizes(self, rows: Integers) -> Integers:
         """Return the bytes of sub data that so many rows need."""
