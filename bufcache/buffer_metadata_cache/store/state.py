@@ -92,6 +92,8 @@ class State:
         self.segments: list[Segment] = []
         self.unusable = damaged
         """What is wrong with segments that could not be used, by their names."""
+        self.origin = object()
+        """Another one where documents may have become others though no commit says so: here, and by mending."""
         self._last_commit = 0
         self._lost: dict[str, int] = {}
         self._is_loaded = False
@@ -249,6 +251,7 @@ class State:
         damaged = self.segments[place]
         mended = self._from_log(damaged.range)
         self.unusable[damage.name] = str(damage)
+        self.origin = object()
         self._exchange(place, place + 1, mended)
         if mended.size != damaged.size:
             raise CacheFormatError(
