@@ -21,7 +21,7 @@ from bufcache.buffer_metadata_cache.store.files import LOCK, OWNER, Files, Memor
 from bufcache.buffer_metadata_cache.store.log import encode, generations
 from bufcache.buffer_metadata_cache.store.own_index import OwnIndex
 from bufcache.buffer_metadata_cache.store.segments import FOLDER, is_name
-from bufcache.buffer_metadata_cache.store.state import FLUSH_SIZE, Schemas, State, is_id
+from bufcache.buffer_metadata_cache.store.state import FLUSH_SIZE, LARGEST_ID, Schemas, State, is_id
 from bufcache.errors import BufcacheError, CacheFormatError, CacheLockedError, ClosedError, InvalidArgumentError
 
 _TRIES = 10
@@ -255,6 +255,14 @@ class Database:
     def next_id(self, table: str) -> int:
         """Return the id of the next new document; none is given twice."""
         return max(self._state.table(table).largest_id, self._state.log.lost_up_to) + 1
+
+    def require_id(self, table: str, id: int) -> None:
+        """Raise where the id of a new document would follow the largest that there is."""
+        if id > LARGEST_ID:
+            raise BufcacheError(
+                f"{self._files}: no id is left for a new document of {table}, as id {LARGEST_ID}, the largest that "
+                "there is, was taken; give the document a smaller one that is free, or use another table or cache"
+            )
 
     def commit(self, edits: Iterable[Edit]) -> None:
         """Write changes, all or none, and return when they are on the disk.

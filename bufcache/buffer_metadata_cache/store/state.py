@@ -38,6 +38,8 @@ Schemas = Mapping[str, Fields]
 FLUSH_SIZE = 2000
 """Documents behind the last segment at which a new one is written."""
 
+LARGEST_ID = 2**63 - 1
+
 _MERGED = 10
 """Segments of a size that are merged into one of the next."""
 
@@ -487,7 +489,7 @@ def _parsed(line: bytes) -> tuple[str, int, dict[str, Any] | None]:
 
 def is_id(id: object) -> bool:
     """Tell whether something can be the id of a document."""
-    return type(id) is int and -(2**63) <= id < 2**63
+    return type(id) is int and -(2**63) <= id <= LARGEST_ID
 
 
 def _present(limits: Mapping[str, tuple[int, int] | None]) -> Iterator[tuple[str, tuple[int, int]]]:
