@@ -117,7 +117,7 @@ def test_an_index_that_is_kept_up(steps):
     follow_along(steps)
 
 
-@pytest.mark.filterwarnings("ignore:.*damaged", "ignore:.*does not follow")
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @given(st.lists(STEPS | ROT, max_size=20))
 @settings(max_examples=settings().max_examples * 3)
 def test_an_index_that_is_kept_up_while_files_rot(steps):
