@@ -254,6 +254,18 @@ def test_reading_is_of_one_state(place):
     assert reader.problems() == []
 
 
+def test_the_names_of_tables_are_those_of_one_state(notes):
+    """Who asks which tables there are waits for whoever is looking at them, or is changing them."""
+    names = []
+    asking = threading.Thread(target=lambda: names.append(notes.table_names()))
+    with notes.reading():
+        asking.start()
+        asking.join(0.1)
+        assert names == []
+    asking.join()
+    assert names == [[NOTES]]
+
+
 def test_writing_while_reading(place):
     """A change that begins while the same thread reads does not harm what others committed meanwhile."""
     database, other = open_database(place.files()), open_database(place.files())

@@ -76,10 +76,10 @@ def test_an_export_that_fails_leaves_nothing(cache, tmp_path, monkeypatch):
     path.write_text("mine")
     before = os.listdir(tmp_path)
 
-    def fail(database, table, id):
+    def fail(database, table):
         raise OSError("the disk is gone")
 
-    monkeypatch.setattr(Database, "document", fail)
+    monkeypatch.setattr(Database, "all_lines", fail)
     with pytest.raises(OSError, match="the disk is gone"):
         cache.export_tinydb(path, overwrite=True)
     assert (path.read_text(), os.listdir(tmp_path)) == ("mine", before)
@@ -89,13 +89,13 @@ def test_a_file_that_came_meanwhile_is_not_overwritten(cache, tmp_path, monkeypa
     """A file that somebody made during the export is left as it is, too."""
     cache.db.insert({})
     path = tmp_path / "stock.json"
-    read = Database.document
+    read = Database.all_lines
 
     def make_a_file(*arguments):
         path.write_text("theirs")
         return read(*arguments)
 
-    monkeypatch.setattr(Database, "document", make_a_file)
+    monkeypatch.setattr(Database, "all_lines", make_a_file)
     with pytest.raises(FileExistsError):
         cache.export_tinydb(path)
     assert path.read_text() == "theirs"
@@ -114,7 +114,7 @@ def test_who_only_reads_can_export(tmp_path):
 
 
 def test_the_documents_are_not_held_together(tmp_path):
-    """The file is written document by document: memory does not grow with their number."""
+    """The file is written some documents at a time: memory does not grow with their number."""
     with BufferMetadataCache(tmp_path / "c") as cache:
         cache.db.insert_multiple({"text": "x" * 1000, "number": number} for number in range(5000))
         tracemalloc.start()
@@ -123,3 +123,62 @@ def test_the_documents_are_not_held_together(tmp_path):
         tracemalloc.stop()
     assert os.path.getsize(tmp_path / "stock.json") > 5_000_000
     assert peak < 1_000_000
+
+
+# -- damage -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def path(tmp_path, project):
+    """Return the path of a cache with three files, a commit each, and a table of three documents."""
+    with BufferMetadataCache(tmp_path / "c") as cache:
+        for file in write_samples(project, 3):
+            cache.add_files_to_cache([file])
+        cache.db.insert_multiple({"text": f"rusty {number}"} for number in range(3))
+    return tmp_path / "c"
+
+
+def spoil(path, text):
+    """Overwrite a text wherever it stands in a file."""
+    content = path.read_bytes()
+    assert text in content
+    path.write_bytes(content.replace(text, b"?" * len(text)))
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_documents_that_are_damaged(path, tmp_path, is_open):
+    """What is damaged in the log is taken from the columns; what has none is left out, and how much that is, told."""
+    log = path / "documents-1.jsonl"
+    with BufferMetadataCache(path) as cache:
+        expected = contents(cache.db)
+        if is_open:  # columns in memory take the place of those on the disk
+            cache.db.table("buffer_metadata").update({"process": 99}, doc_ids=[2])
+            expected["buffer_metadata"][1][1]["process"] = 99
+            spoil(log, b'"process":99')
+        else:
+            spoil(log, expected["buffer_metadata"][1][1]["filename"].encode())
+        spoil(log, b"rusty 0")
+        spoil(log, b"rusty 2")
+        del expected["_default"][::2]
+        for _ in range(2):
+            with pytest.warns(UserWarning, match=r"c: 2 documents of _default are damaged, and missing in") as told:
+                cache.export_tinydb(tmp_path / "stock.json", overwrite=True)
+            assert [(each.filename, each.category) for each in told] == [(__file__, UserWarning)]
+            with TinyDB(tmp_path / "stock.json") as stock:
+                assert contents(stock) == expected
+
+
+def test_columns_that_are_damaged_too(path, tmp_path):
+    """Where columns and log are damaged at one place, the rest is exported, and it is told."""
+    [segment] = (path / "columns").iterdir()
+    with BufferMetadataCache(path) as cache:
+        expected = contents(cache.db)
+    name = expected["buffer_metadata"][1][1]["filename"].encode()
+    spoil(segment, name)
+    with BufferMetadataCache(path) as cache:
+        spoil(path / "documents-1.jsonl", name)
+        with pytest.warns(UserWarning, match=r"and so is the log there; what is left answers from now on"):
+            cache.export_tinydb(tmp_path / "stock.json")
+    with TinyDB(tmp_path / "stock.json") as stock:
+        del expected["buffer_metadata"][1]
+        assert contents(stock) == expected

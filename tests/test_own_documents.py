@@ -19,6 +19,7 @@ from tinydb import TinyDB, where
 
 from bufcache import Buffer, BufferMetadata, BufferMetadataCache, ExpressionError, LogStorage, asc, desc, select
 from bufcache.buffer_metadata_cache import get_declarative_base
+from bufcache.buffer_metadata_cache.store.database import Edit
 from bufcache.errors import BufcacheError, CacheLockedError, ClosedError, InvalidArgumentError
 
 Base = get_declarative_base()
@@ -299,6 +300,31 @@ def test_ids_that_are_given(cache):
     assert ids(cache.all(Note)) == [1, 2, 3, 5]
 
 
+def test_ids_below_nought(cache):
+    """A document may have an id below one, and is found and removed by it."""
+    documents = [Note(process=number, id=id) for number, id in enumerate([-(2**63), -1, 0])]
+    cache.add(*documents, new := Note(process=3))
+    assert new.id == 1
+    assert cache.all(Note) == [*documents, new]
+    cache.remove(*documents[:2])
+    assert ids(cache.all(Note.id < 2)) == [0, 1]
+
+
+def test_no_id_is_left(cache):
+    """Where a document has the largest id there is none for a new one, which is told; the others can be changed."""
+    cache._database.commit([Edit("notes", 2**63 - 1, {"process": 1})])
+    new = [Note(process=2), Note(process=3, id=5)]
+    with pytest.raises(BufcacheError, match="no id is left for a new document of notes"):
+        cache.add(*new)
+    assert new[0].id is None
+    [note] = cache.all(Note)
+    note.process = 4
+    cache.add(note, new[1])
+    assert ids(cache.all(Note.process > 1)) == [5, 2**63 - 1]
+    cache.remove(note)
+    assert cache.all(Note) == [new[1]]
+
+
 @pytest.mark.parametrize(
     ("bad", "error", "message"),
     [
@@ -307,6 +333,11 @@ def test_ids_that_are_given(cache):
         (Note(process=1, text=3), TypeError, r"Note\.text: expected text"),
         (Note(process=1, id="x"), TypeError, r"Note\.id: expected a number"),
         (Note(process=1, id=True), InvalidArgumentError, "the id of a document is True"),
+        (
+            Note(process=1, id=2**63 - 1),
+            InvalidArgumentError,
+            "the id of a new document of notes is 9223372036854775807",
+        ),
         (finding(is_done=1), TypeError, r"Finding\.is_done: expected True or False, got 1 \(int\)"),
         (finding(width=math.nan), InvalidArgumentError, r"Finding\.width is nan; expected a value"),
         (finding(rank=None), InvalidArgumentError, r"Finding\.rank is None; expected a value"),

@@ -16,8 +16,9 @@ from syncing import counts, paths_of, sync, the_entry
 from bufcache import BufferMetadata as BM
 from bufcache import BufferMetadataCache, SyncReport
 from bufcache.buffer_metadata_cache.scan import Failure
+from bufcache.buffer_metadata_cache.store.database import Edit
 from bufcache.buffer_parser import Buffer
-from bufcache.errors import InvalidArgumentError
+from bufcache.errors import BufcacheError, InvalidArgumentError
 from bufcache.testing import MockBuffer
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows has no such files, or needs rights for them")
@@ -38,6 +39,15 @@ def test_new_files_are_added(cache, project):
     assert (entry.id, entry.process, entry.channel, entry.spec_count) == (1, 7, 2, 20)
     assert (entry.file_size, entry.mtime_ns) == (os.path.getsize(path), 10**18)
     assert (entry.machine_id, entry.opening_error) == (None, None)
+
+
+def test_no_id_is_left_for_a_new_file(cache, project):
+    """Where an entry has the largest id a new file is an error that says so, and the cache stays as it is."""
+    write_sample(project)
+    cache._database.commit([Edit("buffer_metadata", 2**63 - 1, {"filename": "gone", "directory_path": str(project)})])
+    with pytest.raises(BufcacheError, match="no id is left for a new document of buffer_metadata"):
+        sync(cache, project)
+    assert len(cache) == 1
 
 
 def test_files_below_are_found(cache, project):

@@ -15,6 +15,7 @@ from tinydb.storages import MemoryStorage
 from tinydb.table import Document, Table
 
 from bufcache import BufferMetadata, BufferMetadataCache, LogStorage
+from bufcache.buffer_metadata_cache.store.database import Edit
 from bufcache.buffer_metadata_cache.store.tables import DocumentDB, DocumentTable
 from bufcache.errors import BufcacheError, CacheFormatError, ClosedError, InvalidArgumentError
 
@@ -444,6 +445,70 @@ def test_documents_with_an_id_that_is_none(db, doc_id):
         with pytest.raises((InvalidArgumentError, ValueError)):
             insert(Document({"a": 2}, doc_id=doc_id))
     assert state(db) == {"_default": [(1, {"a": 1})]}
+
+
+WAYS_TO_INSERT = {
+    "insert": lambda table, document: table.insert(document),
+    "insert several": lambda table, document: table.insert_multiple([{}, document]),
+    "upsert": lambda table, document: table.upsert(document),
+    "stock TinyDB": lambda table, document: Table(table.storage, table.name).insert(document),
+}
+
+
+@pytest.mark.parametrize("doc_id", [2**62 + 1, 2**63 - 1])
+@pytest.mark.parametrize("insert", WAYS_TO_INSERT.values(), ids=WAYS_TO_INSERT)
+def test_an_id_that_leaves_no_room(db, insert, doc_id):
+    """A new document whose id would leave too few for others is refused; one at the limit is not, and others follow."""
+    with pytest.raises(InvalidArgumentError, match=rf"is {doc_id}; expected one up to {2**62}, so that ids are left"):
+        insert(db.table(NOTES), Document({}, doc_id=doc_id))
+    assert state(db) == {}
+    insert(db.table(NOTES), Document({}, doc_id=2**62))
+    assert db.table(NOTES).insert_multiple([{}, Document({}, doc_id=2**62 + 2), {}])[::2] == [2**62 + 1, 2**62 + 3]
+
+
+@pytest.mark.parametrize("largest", [2**63 - 2, 2**63 - 1])
+@pytest.mark.parametrize("table", [NOTES, "other"])
+def test_a_log_that_has_the_largest_ids(place, table, largest):
+    """Where a log has the largest ids they can be read, changed and removed; where no id follows, adding says so."""
+    database = open_database(place.files())
+    database.commit([Edit(table, id, {"number": 1}) for id in (1, largest)])
+    db = opened(place)
+    rows = db.table(table)
+    if largest + 1 < 2**63:
+        assert rows.insert({"number": 2}) == largest + 1
+    before = place.read_log()
+    for insert in (
+        lambda: rows.insert({}),
+        lambda: rows.insert_multiple([Document({}, doc_id=5), {}]),
+        lambda: rows.upsert({}, where("number") == 3),
+    ):
+        with pytest.raises(BufcacheError, match=f"no id is left for a new document of {table}, as id {2**63 - 1}"):
+            insert()
+    assert place.read_log() == before
+    assert rows.insert(Document({"number": 3}, doc_id=7)) == 7
+    rows.update({"number": 4}, doc_ids=[largest])
+    rows.upsert(Document({"text": "a"}, doc_id=largest))
+    assert (rows.get(doc_id=largest)["number"], rows.get(doc_id=largest)["text"]) == (4, "a")
+    rows.remove(doc_ids=[largest])
+    assert rows.insert(Document({"number": 5}, doc_id=largest)) == largest  # put back: it takes no id from others
+    rows.truncate()
+    assert state(opened(place)) == {}
+    with pytest.raises(BufcacheError, match="no id is left"):
+        opened(place).table(table).insert({})
+    assert opened(place).table("third").insert({}) == 1
+    assert database.problems() == []
+
+
+def test_ids_below_nought(db, place):
+    """A document may come with any id below one; those without get the next one above."""
+    ids = [-(2**63), -(2**62) - 1, -1, 0]
+    assert db.insert_multiple([Document({"number": number}, doc_id=id) for number, id in enumerate(ids)]) == ids
+    assert db.insert({}) == 1
+    db.update({"changed": True}, doc_ids=[-1, -(2**63)])
+    db.remove(doc_ids=[0])
+    expected = [(ids[0], {"number": 0, "changed": True}), (ids[1], {"number": 1}), (-1, {"number": 2, "changed": True})]
+    assert state(opened(place)) == {"_default": [*expected, (1, {})]}
+    assert opened(place).get(doc_id=-1) == {"number": 2, "changed": True}
 
 
 @pytest.mark.parametrize("number", range(5))

@@ -457,6 +457,9 @@ class BufferMetadataCache:
         ``tinydb.TinyDB(path)`` reads the whole file into memory; writing it takes little. It is made under another
         name beside, and renamed when it is whole.
 
+        What is damaged does not stop it: a document of a file is taken from its columns, another one is left out, and
+        a warning says of each table how many are missing.
+
         Parameters
         ----------
         path

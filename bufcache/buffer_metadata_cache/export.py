@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
@@ -13,16 +15,43 @@ import orjson
 from bufcache.buffer_metadata_cache import paths
 from bufcache.buffer_metadata_cache.paths import AnyPath
 from bufcache.buffer_metadata_cache.store.database import Database
+from bufcache.errors import CacheFormatError
 
 
 def export(database: Database, path: AnyPath, overwrite: bool) -> None:
-    """Write all documents, one after the other, as ``{table: {id: document}}``."""
-    with database.reading(), _made(paths.absolute(path), overwrite) as file:
-        file.writelines(_object((name, _table(database, name)) for name in database.table_names()))
+    """Write all documents, one after the other, as ``{table: {id: document}}``, and warn of those that are missing."""
+    with database.reading():
+        missing = _written(database, paths.absolute(path), overwrite)
+    for each in missing:
+        warnings.warn(each, stacklevel=3)
 
 
-def _table(database: Database, name: str) -> Iterator[bytes]:
-    return _object((str(id), [_ascii(database.document(name, id))]) for id in database.table(name).ids)
+def _written(database: Database, path: str, overwrite: bool) -> list[str]:
+    """Write the file, and return what is missing in it."""
+    missing: Counter[str] = Counter()
+    try:
+        with _made(path, overwrite) as file:
+            file.writelines(_object((name, _table(database, name, missing)) for name in database.table_names()))
+    except CacheFormatError as damage:  # of columns, and of the log there; what is left answers from now on
+        return [str(damage), *_written(database, path, overwrite)]
+    return [
+        f"{database}: {count} documents of {name} are damaged, and missing in {path}; check(fix=True) mends what can "
+        "be mended"
+        for name, count in missing.items()
+    ]
+
+
+def _table(database: Database, name: str, missing: Counter[str]) -> Iterator[bytes]:
+    return _object((str(id), [_ascii(orjson.loads(line)[2])]) for id, line in _whole(database, name, missing))
+
+
+def _whole(database: Database, name: str, missing: Counter[str]) -> Iterator[tuple[int, bytes]]:
+    """Give the ids and lines of the documents that are not lost, and count the others."""
+    for id, line in database.all_lines(name):
+        if line is None:
+            missing[name] += 1
+        else:
+            yield id, line
 
 
 def _object(entries: Iterable[tuple[str, Iterable[bytes]]]) -> Iterator[bytes]:

@@ -94,12 +94,15 @@ class Index:
         self.largest_id = largest_id
         self.mend = mend
         self._ranked: dict[str, dict[RowSet, NDArray[np.intp]]] = {}  # by field and part
+        self.changes = 0
+        """How often what the log says was taken over: nothing else changes a document."""
 
     # -- changing ---------------------------------------------------------------------------------------------------
 
     @_mending
     def add(self, part: Part) -> None:
         """Put a part behind the others; what it says of a document counts. The tail has to be empty."""
+        self.changes += 1
         self.largest_id = max(self.largest_id, part.span[1])
         for older in self.parts:
             _hide(older, part)
@@ -109,6 +112,7 @@ class Index:
     @_mending
     def apply(self, changes: Iterable[Change]) -> None:
         """Take over the changes of a commit; the last one of a document counts."""
+        self.changes += 1
         latest = {change.id: change for change in changes}
         self.largest_id = max(self.largest_id, *latest, 0)
         if self.parts:
@@ -184,6 +188,11 @@ class Index:
     @_mending
     def _all_rows(self) -> Rows:
         return self._in_order([self._live_rows(part) for part in self._all()])
+
+    @_mending
+    def rows_from(self, offset: int) -> Rows:
+        """Return the rows of the documents whose lines stand in the log from a place on, in order of their ids."""
+        return self._in_order([_live_among(part, np.flatnonzero(part.offsets() >= offset)) for part in self._all()])
 
     @property
     def ids(self) -> list[int]:

@@ -126,6 +126,7 @@ class Intake:
             return
         order = sorted(range(len(ids)), key=ids.__getitem__)
         ids, rows = [ids[place] for place in order], [rows[place] for place in order]
+        self._database.require_id(TABLE, ids[-1])
         documents = batch.documents
         lines = [self._line(id, documents[row]) for id, row in zip(ids, rows, strict=True)]
         values = dict(batch.values)

@@ -110,6 +110,10 @@ class RowSet:
         """Return offsets, lengths and checksums of the lines of rows."""
         raise NotImplementedError
 
+    def offsets(self) -> NDArray[np.int64]:
+        """Return the offsets of the lines of all rows."""
+        raise NotImplementedError
+
     def live(self) -> Mask | None:
         """Return which rows count; None where all do."""
         raise NotImplementedError
@@ -180,6 +184,9 @@ class Part(RowSet):
 
     def places_at(self, rows: Rows) -> list[NDArray[np.int64]]:
         return [source.at(rows).astype(np.int64, copy=False) for source in self._places]
+
+    def offsets(self) -> NDArray[np.int64]:
+        return self._places[0].all().astype(np.int64, copy=False)
 
     def stored(self, name: str) -> StoredColumn:
         return self._columns[name]
@@ -315,6 +322,10 @@ class Tail(RowSet):
 
     def places_at(self, rows: Rows) -> list[NDArray[np.int64]]:
         return list(self._numbers[rows, 1:].T)
+
+    def offsets(self) -> NDArray[np.int64]:
+        offsets: NDArray[np.int64] = self._numbers[: self.size, 1]
+        return offsets
 
     def live(self) -> Mask | None:
         return self._is_live[: self.size]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from bufcache.buffer_metadata_cache.store.files import Files
 from bufcache.buffer_metadata_cache.store.log import Log, encode, tell
+from bufcache.buffer_metadata_cache.store.salvage import blocks
 from bufcache.buffer_metadata_cache.store.state import Schemas, State
 from bufcache.errors import BufcacheError
 
@@ -76,28 +75,11 @@ def _append_all(state: State, log: Log, commits: list[list[bytes]]) -> None:
 def _live_lines(state: State, table: str) -> Iterator[list[bytes]]:
     """Give the lines of all documents of a table, a thousand at a time; last, that the largest id was given."""
     index = state.tables[table]
-    rows = index.rows
-    for start in range(0, len(rows), _COMMITTED):
-        block = rows[start : start + _COMMITTED]
-        found = zip(block, state.lines(table, block), strict=True)
-        lines = [line or _rebuilt(state, table, row) for row, line in found]
-        if whole := [line for line in lines if line]:
+    for block in blocks(state, table, _COMMITTED):
+        lost = (id for id, line in block if line is None)
+        state.log.damage += [f"{state.log.name}: document {id} of {table} is damaged and lost" for id in lost]
+        if whole := [line for _, line in block if line is not None]:
             yield whole
     largest = max(index.largest_id, state.log.lost_up_to)
     if largest > 0 and largest not in index:
         yield [encode(table, largest, None)]
-
-
-def _rebuilt(state: State, table: str, row: int) -> bytes | None:
-    """Return the line that a damaged document had, from its columns; None where its table has none."""
-    index = state.tables[table]
-    [id] = index.ids_of(np.array([row]))
-    if not index.fields:
-        state.log.damage.append(f"{state.log.name}: document {id} of {table} is damaged and lost")
-        return None
-    document = {
-        field.name: field.kind.dump(value)
-        for field in index.fields.values()
-        if field.is_stored and (value := index.take(np.array([row]), [field])[0][0]) is not None
-    }
-    return encode(table, id, document)

@@ -20,9 +20,13 @@ from bufcache.buffer_metadata_cache.store.compaction import compacted, compacted
 from bufcache.buffer_metadata_cache.store.files import LOCK, OWNER, Files, MemoryFiles
 from bufcache.buffer_metadata_cache.store.log import encode, generations
 from bufcache.buffer_metadata_cache.store.own_index import OwnIndex
+from bufcache.buffer_metadata_cache.store.salvage import blocks
 from bufcache.buffer_metadata_cache.store.segments import FOLDER, is_name
-from bufcache.buffer_metadata_cache.store.state import FLUSH_SIZE, Schemas, State, is_id
+from bufcache.buffer_metadata_cache.store.state import FLUSH_SIZE, LARGEST_ID, Schemas, State, is_id
 from bufcache.errors import BufcacheError, CacheFormatError, CacheLockedError, ClosedError, InvalidArgumentError
+
+_BLOCK = 100
+"""Documents whose lines are in memory at a time where all are read."""
 
 _TRIES = 10
 """How often a store is checked in which others commit meanwhile, before what differs is called wrong."""
@@ -172,7 +176,8 @@ class Database:
 
     def table_names(self) -> list[str]:
         """Return the names of the tables that have documents."""
-        return [name for name, index in self._state.tables.items() if len(index)]
+        with self._mutex:
+            return [name for name, index in self._state.tables.items() if len(index)]
 
     def has_fields(self, table: str) -> bool:
         """Tell whether the documents of a table have fields to ask for."""
@@ -188,6 +193,11 @@ class Database:
         """Return a document; KeyError where there is none. The caller owns it."""
         document: dict[str, Any] = orjson.loads(self._line(table, id))[2]
         return document
+
+    def all_lines(self, table: str) -> Iterator[tuple[int, bytes | None]]:
+        """Give the ids and lines of all documents, as far as they can be rebuilt where they are damaged; else None."""
+        for block in blocks(self._state, table, _BLOCK):
+            yield from block
 
     def holds(self, edit: Edit) -> bool:
         """Tell whether a document already stands just so in the log."""
@@ -255,6 +265,14 @@ class Database:
     def next_id(self, table: str) -> int:
         """Return the id of the next new document; none is given twice."""
         return max(self._state.table(table).largest_id, self._state.log.lost_up_to) + 1
+
+    def require_id(self, table: str, id: int) -> None:
+        """Raise where the id of a new document would follow the largest that there is."""
+        if id > LARGEST_ID:
+            raise BufcacheError(
+                f"{self._files}: no id is left for a new document of {table}, as id {LARGEST_ID}, the largest that "
+                "there is, was taken; give the document a smaller one that is free, or use another table or cache"
+            )
 
     def commit(self, edits: Iterable[Edit]) -> None:
         """Write changes, all or none, and return when they are on the disk.

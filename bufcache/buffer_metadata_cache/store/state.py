@@ -38,6 +38,8 @@ Schemas = Mapping[str, Fields]
 FLUSH_SIZE = 2000
 """Documents behind the last segment at which a new one is written."""
 
+LARGEST_ID = 2**63 - 1
+
 _MERGED = 10
 """Segments of a size that are merged into one of the next."""
 
@@ -92,6 +94,8 @@ class State:
         self.segments: list[Segment] = []
         self.unusable = damaged
         """What is wrong with segments that could not be used, by their names."""
+        self.origin = object()
+        """Another one where documents may have become others though no commit says so: here, and by mending."""
         self._last_commit = 0
         self._lost: dict[str, int] = {}
         self._is_loaded = False
@@ -249,6 +253,7 @@ class State:
         damaged = self.segments[place]
         mended = self._from_log(damaged.range)
         self.unusable[damage.name] = str(damage)
+        self.origin = object()
         self._exchange(place, place + 1, mended)
         if mended.size != damaged.size:
             raise CacheFormatError(
@@ -484,7 +489,7 @@ def _parsed(line: bytes) -> tuple[str, int, dict[str, Any] | None]:
 
 def is_id(id: object) -> bool:
     """Tell whether something can be the id of a document."""
-    return type(id) is int and -(2**63) <= id < 2**63
+    return type(id) is int and -(2**63) <= id <= LARGEST_ID
 
 
 def _present(limits: Mapping[str, tuple[int, int] | None]) -> Iterator[tuple[str, tuple[int, int]]]:

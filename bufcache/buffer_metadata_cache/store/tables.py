@@ -19,7 +19,11 @@ from bufcache.buffer_metadata_cache.paths import AnyPath
 from bufcache.buffer_metadata_cache.query import Predicate
 from bufcache.buffer_metadata_cache.store.database import Database, Edit
 from bufcache.buffer_metadata_cache.store.opening import open_database
+from bufcache.buffer_metadata_cache.store.state import is_id
 from bufcache.errors import InvalidArgumentError
+
+LARGEST_CHOSEN_ID = 2**62
+"""The largest id that a new document may come with: times in ns fit, and as many remain for the next ones."""
 
 
 class LogStorage(Storage):
@@ -114,6 +118,7 @@ class Overlay(MutableMapping[int, dict[str, Any]]):
         """Return an id that no document has or had."""
         while self._next_id in self:
             self._next_id += 1
+        self._database.require_id(self._table, self._next_id)
         self._next_id += 1
         return self._next_id - 1
 
@@ -126,7 +131,16 @@ class Overlay(MutableMapping[int, dict[str, Any]]):
         return document
 
     def __setitem__(self, id: int, document: dict[str, Any]) -> None:
+        self._require_room_behind(id)
         self._touched[id] = document
+
+    def _require_room_behind(self, id: int) -> None:
+        """Raise where a document would leave too few ids for those that follow: none of them is below the largest."""
+        if is_id(id) and id > max(LARGEST_CHOSEN_ID, self._next_id) and id not in self._stored:
+            raise InvalidArgumentError(
+                f"{self._database}: the id of a new document of {self._table} is {id}; expected one up to "
+                f"{LARGEST_CHOSEN_ID}, so that ids are left for those that follow; leave it out to get the next one"
+            )
 
     def __delitem__(self, id: int) -> None:
         if id not in self:
