@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 
+from bufcache.buffer_metadata_cache.columns import Rows
+from bufcache.buffer_metadata_cache.parts import Content, Part, Places, placed
+from bufcache.buffer_metadata_cache.store import segments
 from bufcache.buffer_metadata_cache.store.files import Files
 from bufcache.buffer_metadata_cache.store.log import Log, encode, tell
+from bufcache.buffer_metadata_cache.store.segments import Range
 from bufcache.buffer_metadata_cache.store.state import Schemas, State
 from bufcache.errors import BufcacheError
 
@@ -22,7 +27,7 @@ def compacted(files: Files, schemas: Schemas, state: State) -> State:
     # Of the same name as one that was not finished: two of them could not be told apart once this log is removed.
     new = Log(files, state.log.generation + 1)
     try:
-        _write_live(state, new)
+        _Rewriting(files, state, new).do()
     except BaseException:
         files.remove(new.name)
         raise
@@ -58,46 +63,80 @@ def mended(files: Files, schemas: Schemas) -> tuple[State, list[str]]:
     return from_log, []
 
 
-def _write_live(state: State, log: Log) -> None:
-    commits: list[list[bytes]] = []
-    for table in list(state.tables):
-        for lines in _live_lines(state, table):
-            commits.append(lines)
-            if len(commits) >= _COMPACTED:
-                _append_all(state, log, commits)
-    _append_all(state, log, commits)
+class _Rewriting:
+    """Writes what a state holds into a new log, and the columns of it, which are known but for the places of lines.
 
+    Parameters
+    ----------
+    files
+        Where the logs are.
+    state
+        What is to be written.
+    log
+        The new log.
+    """
 
-def _append_all(state: State, log: Log, commits: list[list[bytes]]) -> None:
-    log.append_all(commits, max((index.largest_id for index in state.tables.values()), default=0))
-    commits.clear()
+    def __init__(self, files: Files, state: State, log: Log) -> None:
+        self._files = files
+        self._state = state
+        self._log = log
+        tables = state.tables.items()
+        self._largest = {table: max(index.largest_id, state.log.lost_up_to) for table, index in tables}
+        self._last_commit = 0
 
+    def do(self) -> None:
+        """Write the log, then the columns; where that fails they are made of the log, as any that are missing."""
+        parts = self._state.whole().parts
+        written = {table: self._written(table, parts[table]) for table in self._largest if table in parts}
+        contents = {table: content for table, content in written.items() if len(content.ids)}
+        hidden = {
+            table: encode(table, id, None)
+            for table, id in self._largest.items()
+            if id > 0 and not (table in contents and contents[table].ids[-1] == id)
+        }
+        self._append([*hidden.values()])
+        largest = {table: self._largest[table] for table in (*contents, *hidden)}
+        if largest:
+            limits = Range(self._log.beginning, self._log.position, self._last_commit)
+            with suppress(OSError):
+                segments.publish(self._files, self._log, limits, contents, largest)
 
-def _live_lines(state: State, table: str) -> Iterator[list[bytes]]:
-    """Give the lines of all documents of a table, a thousand at a time; last, that the largest id was given."""
-    index = state.tables[table]
-    rows = index.rows
-    for start in range(0, len(rows), _COMMITTED):
-        block = rows[start : start + _COMMITTED]
-        found = zip(block, state.lines(table, block), strict=True)
-        lines = [line or _rebuilt(state, table, row) for row, line in found]
-        if whole := [line for line in lines if line]:
-            yield whole
-    largest = max(index.largest_id, state.log.lost_up_to)
-    if largest > 0 and largest not in index:
-        yield [encode(table, largest, None)]
+    def _written(self, table: str, part: Part) -> Content:
+        """Write the documents of a table, and return their columns with the places that the lines have now."""
+        kept: list[Rows] = [np.zeros(0, np.intp)]
+        places: list[Places] = [placed(0, [])]
+        for start in range(0, part.size, _COMMITTED * _COMPACTED):
+            rows = np.arange(start, min(start + _COMMITTED * _COMPACTED, part.size))
+            lines = dict(zip(rows.tolist(), self._lines(table, part, rows), strict=True))
+            places += self._append([line for line in lines.values() if line is not None])
+            kept.append(np.array([row for row, line in lines.items() if line is not None], np.intp))
+        content = part.content()
+        # Only documents without columns can be lost: those with columns were all kept.
+        ids = content.ids[np.concatenate(kept)]
+        return Content(ids, None, Places(*map(np.concatenate, zip(*places, strict=True))), content.values)
 
+    def _lines(self, table: str, part: Part, rows: Rows) -> Iterator[bytes | None]:
+        for row, line in zip(rows, self._state.log.sound_lines(*part.places_at(rows)), strict=True):
+            yield line if line is not None else self._rebuilt(table, part, row)
 
-def _rebuilt(state: State, table: str, row: int) -> bytes | None:
-    """Return the line that a damaged document had, from its columns; None where its table has none."""
-    index = state.tables[table]
-    [id] = index.ids_of(np.array([row]))
-    if not index.fields:
-        state.log.damage.append(f"{state.log.name}: document {id} of {table} is damaged and lost")
-        return None
-    document = {
-        field.name: field.kind.dump(value)
-        for field in index.fields.values()
-        if field.is_stored and (value := index.take(np.array([row]), [field])[0][0]) is not None
-    }
-    return encode(table, id, document)
+    def _rebuilt(self, table: str, part: Part, row: np.intp) -> bytes | None:
+        """Return the line that a damaged document had, from its columns; None where its table has none."""
+        place = np.array([row])
+        [id] = part.ids_at(place).tolist()
+        if not part.fields:
+            self._state.log.damage.append(f"{self._state.log.name}: document {id} of {table} is damaged and lost")
+            return None
+        document = {
+            field.name: field.kind.dump(value)
+            for field in part.fields.values()
+            if field.is_stored and (value := part.column(field).take(place)[0]) is not None
+        }
+        return encode(table, id, document)
+
+    def _append(self, lines: Sequence[bytes]) -> list[Places]:
+        """Write lines into the new log, and return where those of each commit stand."""
+        blocks = [lines[start : start + _COMMITTED] for start in range(0, len(lines), _COMMITTED)]
+        commits = self._log.append_all(blocks, max(self._largest.values(), default=0))
+        if commits:
+            self._last_commit = commits[-1].at
+        return [placed(commit.start, block) for commit, block in zip(commits, blocks, strict=True)]

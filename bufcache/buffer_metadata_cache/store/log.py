@@ -27,10 +27,14 @@ from contextlib import contextmanager
 from typing import NamedTuple
 from zlib import crc32
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from bufcache.buffer_metadata_cache.store.files import Files, UnsyncedError
 from bufcache.errors import BufcacheError, CacheFormatError
+
+Numbers = NDArray[np.int64]
 
 FORMAT = 1
 
@@ -270,6 +274,12 @@ class Log:
         whole = self._files.read(self.name, first, last - first)
         for offset, length in zip(offsets, lengths, strict=True):
             yield whole[offset - first : offset - first + length]
+
+    def sound_lines(self, offsets: Numbers, lengths: Numbers, checksums: Numbers) -> Iterator[bytes | None]:
+        """Give the lines of documents at places in the log, None for one that is damaged."""
+        lines = self.read_lines(offsets.tolist(), lengths.tolist())
+        for line, checksum in zip(lines, checksums.tolist(), strict=True):
+            yield line if crc32(line) == checksum else None
 
     def _commit_behind_damage(self, size: int) -> Commit | None:
         """Return the next commit that verifies, and note what lies before it as damage."""

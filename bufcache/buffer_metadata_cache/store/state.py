@@ -9,15 +9,14 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from zlib import crc32
 
-import numpy as np
 import orjson
 
 from bufcache.buffer_metadata_cache.columns import DamagedPartError, Rows
 from bufcache.buffer_metadata_cache.index import Index
-from bufcache.buffer_metadata_cache.parts import Change, Content, Fields, Ids, Place, Places, Values, merged, part_of
+from bufcache.buffer_metadata_cache.parts import Change, Content, Fields, Ids, Place, Values, merged, part_of, placed
 from bufcache.buffer_metadata_cache.store import segments
 from bufcache.buffer_metadata_cache.store.files import UNFINISHED, Files
 from bufcache.buffer_metadata_cache.store.log import (
@@ -54,6 +53,8 @@ _FAR = 1 << 20
 """Bytes of the log that may be read on before segments are looked for."""
 
 _TRIES = 20
+
+R = TypeVar("R")
 
 
 class State:
@@ -256,7 +257,7 @@ class State:
                 "synchronisation reads the files of the rest anew"
             )
 
-    def _mending(self, do: Callable[[], None]) -> None:
+    def _mending(self, do: Callable[[], R]) -> R:
         """Do something, and begin anew where a segment turned out to be damaged and was mended."""
         for _ in range(len(self.segments)):
             try:
@@ -286,9 +287,7 @@ class State:
 
     def lines(self, table: str, rows: Rows) -> Iterator[bytes | None]:
         """Give the lines of documents in the log; None for one that is damaged."""
-        offsets, lengths, checksums = (array.tolist() for array in self.table(table).places(rows))
-        for line, checksum in zip(self.log.read_lines(offsets, lengths), checksums, strict=True):
-            yield line if crc32(line) == checksum else None
+        return self.log.sound_lines(*self.table(table).places(rows))
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
@@ -333,11 +332,8 @@ class State:
         self._settle()
         before = self.log.position
         commit = self._append(lines, int(ids[-1]))
-        lengths = np.fromiter(map(len, lines), np.int64, len(lines))
-        offsets = commit.start + np.cumsum(lengths + 1) - lengths - 1
-        checksums = np.fromiter(map(crc32, lines), np.int64, len(lines))
         index = self._index(table)
-        part = part_of(index.fields, Content(ids, None, Places(offsets, lengths, checksums), values))
+        part = part_of(index.fields, Content(ids, None, placed(commit.start, lines), values))
         with self._read_again(before):
             index.add(part)
         self._last_commit = commit.at
@@ -390,13 +386,8 @@ class State:
 
     def _write(self, start: int, stop: int, segment: Segment) -> None:
         """Write a segment, and put it as it can be read in the place of some."""
-        name = segments.name_of(self.log.generation, segment.range)
-        self._files.remove(name)
         contents = {table: part.content() for table, part in segment.parts.items()}
-        write = partial(
-            segments.write, salt=self.log.salt, range=segment.range, contents=contents, largest=segment.largest
-        )
-        self._files.publish(name, write)
+        name = segments.publish(self._files, self.log, segment.range, contents, segment.largest)
         self._exchange(start, stop, segments.open_segment(self._files, name, self.log.salt, self._schemas))
 
     def _merge(self) -> None:
@@ -427,6 +418,13 @@ class State:
         size = self.log.position.end - self.log.beginning.end
         live = sum(index.live_bytes for index in self.tables.values())
         return size - live > max(live, _WORTH_COMPACTING)
+
+    def whole(self) -> Segment:
+        """Return all that the log says as one segment."""
+        self._settle()
+        if not self.segments:
+            return self._made(Range(self.log.beginning, self.log.position, self._last_commit), {})
+        return self._mending(lambda: self._joined(0, len(self.segments)))
 
     def verify(self) -> None:
         """Look at all of every segment; one that is damaged is read from the log."""
