@@ -2,21 +2,41 @@
 
 import itertools
 import math
+import tempfile
 import threading
+from pathlib import Path
 from zipfile import ZipFile
 
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.lib import format as npy
-from stores import NAME, NOTES, OTHER, KeptMemory, Note, OnDisk, contents, do, insert, limit, note, open_database
+from stores import (
+    NAME,
+    NOTES,
+    OTHER,
+    InMemory,
+    KeptMemory,
+    Note,
+    OnDisk,
+    commit_batch,
+    contents,
+    do,
+    insert,
+    limit,
+    note,
+    open_database,
+)
 
 from bufcache.buffer_metadata_cache.documents import Document
 from bufcache.buffer_metadata_cache.kinds import Float, Integer, PathText, Text
 from bufcache.buffer_metadata_cache.query import Field
+from bufcache.buffer_metadata_cache.store import files as store_files
+from bufcache.buffer_metadata_cache.store import state as store_state
 from bufcache.buffer_metadata_cache.store.database import Database, Edit
+from bufcache.buffer_metadata_cache.store.state import State
 
 
 class Sample(Document):
@@ -77,6 +97,64 @@ def test_segments_and_tail_say_what_the_log_says(history, flushed, merged, data)
         for name in names:
             files.remove(name)
         assert columns(open_samples(files)) == held
+
+
+batches = st.dictionaries(ids, documents, min_size=1, max_size=5)
+
+
+@pytest.fixture(params=["in memory", "on disk"])
+def begin(request, monkeypatch):
+    """Make one place for a store after the other."""
+    monkeypatch.setattr(store_files, "_sync", lambda writer: None)  # not what is tested here
+    with tempfile.TemporaryDirectory() as folder:
+        numbers = itertools.count()
+        yield lambda: InMemory() if request.param == "in memory" else OnDisk(Path(folder, str(next(numbers))))
+
+
+def everything(state):
+    """Return all that a state says, and of which range of the log."""
+    whole, tables = state.whole(), {}
+    for table, part in whole.parts.items():
+        fields, rows = [field for field in part.fields.values() if field.is_stored], np.arange(part.size)
+        values = {field.name: list(map(repr, part.column(field).take(rows))) for field in fields}
+        places = [array.tolist() for array in part.places_at(rows)]
+        tables[table] = part.ids_at(rows).tolist(), places, values, part.live_count, part.live_bytes
+    return whole.range, list(whole.largest.items()), list(tables.items())
+
+
+@pytest.mark.filterwarnings("ignore:.*damaged")
+@given(history=st.lists(commits | batches, max_size=8), flushed=st.integers(1, 6), data=st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_rewritten_log_has_the_columns_that_it_makes(begin, history, flushed, data):
+    """Whatever was committed, and whichever lines are damaged: the columns of a rewritten log are those it makes."""
+    with pytest.MonkeyPatch.context() as patch:
+        limit(patch, flushed=flushed, merged=3, worth_compacting=1 << 20)
+        place = begin()
+        database = open_samples(place.files())
+        for step in history:
+            if isinstance(step, dict):
+                commit_batch(database, step, Sample)
+            else:
+                database.commit([Edit(*edit) for edit in step])
+        stored = [(table, id) for table in (SAMPLES, OTHER) for id in database.table(table).ids]
+        damaged = data.draw(st.sets(st.sampled_from(stored))) if stored else set()
+        log = bytearray(place.read_log())
+        for table, id in damaged:
+            log[database.table(table).place(id).offset] ^= 1
+        place.write_log(log)
+        ids, _, taken, largest = columns(database)
+        others, largest_other = database.table(OTHER).ids, database.table(OTHER).largest_id
+        with pytest.MonkeyPatch.context() as unparsed:
+            unparsed.setattr(store_state, "_parsed", None)
+            database.compact()
+        from_log = State(place.files(), {SAMPLES: Sample.__fields__}, uses_segments=False)
+        assert everything(database._state) == everything(from_log)
+        assert from_log.log.damage == database.problems() == []
+        assert all(segment.name for segment in database._state.segments)
+        assert (columns(database)[0], *columns(database)[2:]) == (ids, taken, largest)
+        assert database.table(OTHER).ids == [id for id in others if (OTHER, id) not in damaged]
+        assert database.table(OTHER).largest_id == largest_other
+        database.close()
 
 
 ROUND = {

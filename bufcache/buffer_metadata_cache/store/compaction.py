@@ -127,7 +127,7 @@ class _Rewriting:
             self._state.log.damage.append(f"{self._state.log.name}: document {id} of {table} is damaged and lost")
             return None
         document = {
-            field.name: field.kind.dump(value)
+            field.name: field.kind.restore(value)
             for field in part.fields.values()
             if field.is_stored and (value := part.column(field).take(place)[0]) is not None
         }
