@@ -348,7 +348,6 @@ class Log:
             position = commit.position
         with self._poisoning():
             self._files.append(self.name, b"".join(pieces))
-            self._sync()
         self.position = position
         return written
 
@@ -385,7 +384,10 @@ class Log:
         self.position = before
 
     def prepare(self) -> None:
-        """Cut off what was left unfinished, here or by a writer before, and begin the log where there is none."""
+        """Cut off what was left unfinished, here or by a writer before, and begin the log where there is none.
+
+        From then on it is found after every crash: another one, in which it goes on, may be begun.
+        """
         if self._is_poisoned:
             raise BufcacheError(
                 f"{self._files}: the disk did not confirm a write; close the cache and open it again to see what "
@@ -407,6 +409,7 @@ class Log:
                 self._files.append(self.name, line)
                 self._files.read(self.name, 0, 1)  # what is open can be read when another process has rewritten it
                 self._start(len(line), checksum)
+            self._sync()
 
     def _require_torn(self, size: int) -> None:
         """Raise where what follows is a commit after all: its writer was told of an error, and readers may have it."""
