@@ -32,6 +32,7 @@ from stores import (
 
 from bufcache.buffer_metadata_cache.documents import Document
 from bufcache.buffer_metadata_cache.kinds import Float, Integer, PathText, Text
+from bufcache.buffer_metadata_cache.parts import merged, part_of
 from bufcache.buffer_metadata_cache.query import Field
 from bufcache.buffer_metadata_cache.store import files as store_files
 from bufcache.buffer_metadata_cache.store import state as store_state
@@ -113,13 +114,19 @@ def begin(request, monkeypatch):
 
 def everything(state):
     """Return all that a state says, and of which range of the log."""
-    whole, tables = state.whole(), {}
-    for table, part in whole.parts.items():
-        fields, rows = [field for field in part.fields.values() if field.is_stored], np.arange(part.size)
-        values = {field.name: list(map(repr, part.column(field).take(rows))) for field in fields}
+    contents = {table: merged(pieces, keeps_removals=False) for table, pieces in state.contents().items()}
+    tables = {}
+    for table in [table for table, content in contents.items() if len(content.ids)]:
+        index = state.tables[table]
+        part, fields = part_of(index.fields, contents[table]), list(index.fields.values())
+        rows = np.arange(part.size)
         places = [array.tolist() for array in part.places_at(rows)]
-        tables[table] = part.ids_at(rows).tolist(), places, values, part.live_count, part.live_bytes
-    return whole.range, list(whole.largest.items()), list(tables.items())
+        values = {field.name: list(map(repr, part.column(field).take(rows))) for field in fields}
+        assert [index.ids, len(index), index.live_bytes] == [part.ids_at(rows).tolist(), part.size, part.live_bytes]
+        tables[table] = index.ids, places, values
+    limits = [(segment.range.start, segment.range.end, segment.range.last) for segment in state.segments]
+    largest = {table: index.largest_id for table, index in state.tables.items()}
+    return limits[:1] and (limits[0][0], *limits[-1][1:]), largest, tables
 
 
 @pytest.mark.filterwarnings("ignore:.*damaged")
@@ -280,7 +287,8 @@ def test_readers_of_merged_and_rewritten_segments(tmp_path, monkeypatch):
     assert [reader.problems() for reader in readers] == [[], [], []]
 
 
-def test_a_thread_asks_while_segments_change(tmp_path, monkeypatch):
+@pytest.mark.parametrize("is_shared", [False, True], ids=["another object", "the same object"])
+def test_a_thread_asks_while_segments_change(tmp_path, monkeypatch, is_shared):
     """A thread that asks all the time sees each state once it is committed, and none before."""
     limit(monkeypatch, flushed=2, merged=3, worth_compacting=1 << 20)
     place = OnDisk(tmp_path / "store")
@@ -289,7 +297,7 @@ def test_a_thread_asks_while_segments_change(tmp_path, monkeypatch):
     wrong, done = [], threading.Event()
 
     def ask():
-        reader, last = open_database(place.files()), 0
+        reader, last = writer if is_shared else open_database(place.files()), 0
         while not done.is_set():
             with reader.reading():
                 index = reader.table(NOTES)
@@ -297,7 +305,8 @@ def test_a_thread_asks_while_segments_change(tmp_path, monkeypatch):
             if numbers != [*range(len(numbers))] or len(numbers) < last:
                 wrong.append(numbers)
             last = len(numbers)
-        reader.close()
+        if not is_shared:
+            reader.close()
 
     thread = threading.Thread(target=ask)
     thread.start()

@@ -6,7 +6,7 @@ Nothing here takes a lock: who changes something holds it.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -378,11 +378,8 @@ class State:
     def _joined(self, start: int, stop: int) -> Segment:
         """Return some segments as one."""
         joined = self.segments[start:stop]
-        contents: dict[str, list[Content]] = {}
-        for segment in joined:
-            for table, part in segment.parts.items():
-                contents.setdefault(table, []).append(part.content())
-        return self._made(Range(joined[0].range.start, joined[-1].range.end, joined[-1].range.last), contents)
+        limits = Range(joined[0].range.start, joined[-1].range.end, joined[-1].range.last)
+        return self._made(limits, _contents(joined))
 
     def _write(self, start: int, stop: int, segment: Segment) -> None:
         """Write a segment, and put it as it can be read in the place of some."""
@@ -419,12 +416,10 @@ class State:
         live = sum(index.live_bytes for index in self.tables.values())
         return size - live > max(live, _WORTH_COMPACTING)
 
-    def whole(self) -> Segment:
-        """Return all that the log says as one segment."""
+    def contents(self) -> dict[str, list[Content]]:
+        """Return all that the log says of each table, oldest first. It stays so, whatever becomes of the state."""
         self._settle()
-        if not self.segments:
-            return self._made(Range(self.log.beginning, self.log.position, self._last_commit), {})
-        return self._mending(lambda: self._joined(0, len(self.segments)))
+        return self._mending(lambda: _contents(self.segments))
 
     def verify(self) -> None:
         """Look at all of every segment; one that is damaged is read from the log."""
@@ -444,6 +439,14 @@ def _mend_in(state: State) -> Callable[[DamagedPartError], None]:
         state.mend(damage)
 
     return mend
+
+
+def _contents(joined: Iterable[Segment]) -> dict[str, list[Content]]:
+    contents: dict[str, list[Content]] = {}
+    for segment in joined:
+        for table, part in segment.parts.items():
+            contents.setdefault(table, []).append(part.content())
+    return contents
 
 
 def _magnitude(segment: Segment) -> int:
