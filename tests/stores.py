@@ -122,15 +122,16 @@ def insert(database, document, table=NOTES):
     return id
 
 
-def commit_batch(database, documents):
-    """Commit notes by id with their columns at hand, as a synchronisation does."""
+def commit_batch(database, documents, document_class=Note):
+    """Commit documents by id with their columns at hand, as a synchronisation does."""
+    table = document_class.__tablename__
     whole = {id: {**documents[id], "id": id} for id in sorted(documents)}
     values = {
         name: encoded(field.kind, [field.of(document) for document in whole.values()])
-        for name, field in Note.__fields__.items()
+        for name, field in document_class.__fields__.items()
     }
-    lines = [encode(NOTES, id, document) for id, document in whole.items()]
-    database.commit_batch(NOTES, np.array(list(whole)), lines, values)
+    lines = [encode(table, id, document) for id, document in whole.items()]
+    database.commit_batch(table, np.array(list(whole)), lines, values)
 
 
 # -- a life of a store ------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from bufcache.buffer_metadata_cache.parts import Change, Content, Part, Place, p
 from bufcache.buffer_metadata_cache.query import OPERATORS, Field, Order, Predicate
 from bufcache.buffer_metadata_cache.store import segments
 from bufcache.buffer_metadata_cache.store.files import MemoryFiles
-from bufcache.buffer_metadata_cache.store.log import Position
+from bufcache.buffer_metadata_cache.store.log import Log, Position
 from bufcache.buffer_metadata_cache.store.segments import Range
 
 Documents = dict[int, dict[str, Any]]
@@ -61,9 +61,9 @@ def play(history: list[list[Change]], keepings: Sequence[str]) -> tuple[Index, D
 def reopened(content: Content) -> Part:
     """Return what a segment has of what was written into it."""
     files, nowhere = MemoryFiles(), Position(0, 0, 0, 0)
-    limits = Range(nowhere, nowhere, 0)
-    files.publish("x", lambda file: segments.write(file, salt=0, range=limits, contents={"t": content}, largest={}))
-    return segments.open_segment(files, "x", 0, {"t": FIELDS}).parts["t"]
+    log = Log(files)
+    name = segments.publish(files, log, Range(nowhere, nowhere, 0), {"t": content}, {})
+    return segments.open_segment(files, name, log.salt, {"t": FIELDS}).parts["t"]
 
 
 def sorted_ids(documents: Documents, ids: Sequence[int], order: Sequence[Order]) -> list[int]:

@@ -328,6 +328,23 @@ def test_a_commit_that_meets_damage_of_both(monkeypatch, step):
     assert contents(database) == contents(open_database(damaged))
 
 
+@pytest.mark.filterwarnings("ignore:.*damaged")
+def test_compact_meets_damage_of_both(monkeypatch):
+    """Where columns and log are damaged at a document that is told; all else can then be rewritten."""
+    limit(monkeypatch, merged=100, worth_compacting=1 << 20)
+    expected, files = store_of_segments(lambda number: [note(2 * number), note(2 * number + 1, text=f"text {number}")])
+    damaged = with_damaged_arrays(files)
+    database = open_database(damaged)
+    damaged._files[NAME][files[NAME].index(b"text 1")] ^= 1
+    with pytest.raises(CacheFormatError, match="and so is the log there"):
+        database.compact()
+    assert [name for name in damaged.names() if name.startswith("documents")] == [NAME]
+    database.compact()
+    left = after(expected, [Edit(NOTES, 2, None), Edit(NOTES, 3, None)])
+    assert contents(database) == contents(open_database(damaged)) == left
+    assert database.problems() == []
+
+
 def as_edits(step):
     return step if isinstance(step, list) else [note(id, **document) for id, document in step.items()]
 

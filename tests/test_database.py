@@ -18,7 +18,7 @@ from bufcache import BufferMetadataCache
 from bufcache.buffer_metadata_cache.parts import encoded
 from bufcache.buffer_metadata_cache.store.database import Edit
 from bufcache.buffer_metadata_cache.store.files import DiskFiles
-from bufcache.buffer_metadata_cache.store.log import Log, encode
+from bufcache.buffer_metadata_cache.store.log import Log, encode, name_of
 from bufcache.buffer_metadata_cache.store.state import State
 from bufcache.errors import CacheFormatError, ClosedError, InvalidArgumentError
 
@@ -580,7 +580,7 @@ def run_together(*functions):
 
 @pytest.mark.parametrize("has_handles_of_their_own", [False, True])
 def test_threads(place, has_handles_of_their_own):
-    """Threads that write and ask at the same time do not disturb each other, nor do they see half a commit."""
+    """Threads that write, ask and rewrite the log do not disturb each other, nor do they see half a commit."""
     count = 5 if has_handles_of_their_own else 25
     shared = open_database(place.files(), lock_timeout=60)
     # Memory is one process' own: handles of it have nothing that they could lock.
@@ -600,10 +600,48 @@ def test_threads(place, has_handles_of_their_own):
             numbers = [[document["number"] for document in tables.get(table, {}).values()] for table in TABLES]
             assert numbers[0] == numbers[1]
 
-    run_together(write, ask, write, ask, write)
+    def rewrite():
+        for _ in range(5):
+            with lock:
+                shared.compact()
+
+    run_together(write, ask, write, ask, write, rewrite)
     numbers = [note["number"] for note in reopened(place)[NOTES].values()]
     assert sorted(numbers) == sorted(3 * [*range(count)])
     assert shared.problems() == []
+
+
+@pytest.mark.parametrize("is_torn", [False, True])
+@pytest.mark.parametrize("method", ["append", "publish"])
+def test_threads_ask_while_the_log_is_rewritten(place, monkeypatch, method, is_torn):
+    """While one thread writes a new log and its columns others are answered, also where they read the old one anew."""
+    files = place.files()
+    database, write = open_database(files), getattr(files, method)
+    insert(database, {"number": 1})
+    is_writing, may_go_on = threading.Event(), threading.Event()
+
+    def write_late(name, *arguments):
+        if name == name_of(2) or name.startswith("columns/2-"):
+            is_writing.set()
+            assert may_go_on.wait(10)
+        write(name, *arguments)
+
+    monkeypatch.setattr(files, method, write_late)
+    thread = threading.Thread(target=database.compact)
+    thread.start()
+    try:
+        assert is_writing.wait(10)
+        database._is_torn = is_torn
+        assert contents(database) == {NOTES: {1: {"number": 1, "id": 1}}}
+        assert name_of(1) in files.names()
+        assert not may_go_on.is_set()
+    finally:
+        may_go_on.set()
+        thread.join()
+    insert(database, {"number": 2})
+    assert contents(database) == reopened(place) == {NOTES: {id: {"number": id, "id": id} for id in (1, 2)}}
+    assert database.problems() == []
+    assert name_of(1) not in files.names()
 
 
 def test_killed_processes(tmp_path):

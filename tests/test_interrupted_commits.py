@@ -15,7 +15,7 @@ from syncing import sync
 import bufcache
 from bufcache import BufferMetadataCache
 from bufcache.buffer_metadata_cache import cache as caches
-from bufcache.buffer_metadata_cache.store import state
+from bufcache.buffer_metadata_cache.store import compaction, state
 from bufcache.errors import ClosedError
 
 HOME = os.path.dirname(bufcache.__file__) + os.sep
@@ -110,6 +110,28 @@ def test_a_cache_goes_on_after_an_interrupt_anywhere(make, project, monkeypatch,
                 with contextlib.suppress(KeyboardInterrupt):
                     places.run(lambda: sync(cache, project), place, time)
                 assert_goes_on(cache, project)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # an interrupt of a generator's end
+def test_a_cache_goes_on_after_an_interrupt_of_compact(make, project, monkeypatch):
+    """Wherever the rewriting of a log is interrupted the same object and whoever opens it next know all, as before."""
+    monkeypatch.setattr(compaction, "_COMMITTED", 5)
+    monkeypatch.setattr(compaction, "_COMPACTED", 2)
+    places = Places("buffer_metadata_cache/store/")
+    for _ in range(2):  # the second one loads no modules
+        places.seen.clear()
+        with make() as cache:
+            sync(cache, project)
+            places.run(cache.compact)
+    for place, count in places.seen.items():
+        with make() as cache:
+            sync(cache, project)
+            with contextlib.suppress(KeyboardInterrupt):
+                places.run(cache.compact, place, count)
+            assert_goes_on(cache, project)
+            cache.compact()
+            assert_goes_on(cache, project)
 
 
 @pytest.mark.usefixtures("small")

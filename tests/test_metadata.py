@@ -296,6 +296,13 @@ def test_any_object_with_a_path_will_do():
     assert found == BufferMetadata(directory_path=str(Path.cwd() / "folder"), filename="name", channel=3)
 
 
+@pytest.mark.parametrize("text", ["/a", "é", "\0", "a\0b\udcff", "\0dcff", "\0\udcff\0"])
+def test_a_path_is_restored_from_its_column(text):
+    """Whatever text a path was loaded as, also one that no path can be: a document can be written that has it again."""
+    kind = BufferMetadata.filename.kind
+    assert kind.load(json.loads(json.dumps(kind.restore(text), ensure_ascii=False).encode())) == text
+
+
 def test_names_that_are_not_utf_8_come_through(tmp_path):
     """A file whose name is no UTF-8 has metadata that can be stored and read back."""
     path = os.path.join(tmp_path, "\udcff\udcfe_00001p1c0b01")

@@ -2,21 +2,42 @@
 
 import itertools
 import math
+import tempfile
 import threading
+from pathlib import Path
 from zipfile import ZipFile
 
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.lib import format as npy
-from stores import NAME, NOTES, OTHER, KeptMemory, Note, OnDisk, contents, do, insert, limit, note, open_database
+from stores import (
+    NAME,
+    NOTES,
+    OTHER,
+    InMemory,
+    KeptMemory,
+    Note,
+    OnDisk,
+    commit_batch,
+    contents,
+    do,
+    insert,
+    limit,
+    note,
+    open_database,
+)
 
 from bufcache.buffer_metadata_cache.documents import Document
 from bufcache.buffer_metadata_cache.kinds import Float, Integer, PathText, Text
+from bufcache.buffer_metadata_cache.parts import merged, part_of
 from bufcache.buffer_metadata_cache.query import Field
+from bufcache.buffer_metadata_cache.store import files as store_files
+from bufcache.buffer_metadata_cache.store import state as store_state
 from bufcache.buffer_metadata_cache.store.database import Database, Edit
+from bufcache.buffer_metadata_cache.store.state import State
 
 
 class Sample(Document):
@@ -77,6 +98,70 @@ def test_segments_and_tail_say_what_the_log_says(history, flushed, merged, data)
         for name in names:
             files.remove(name)
         assert columns(open_samples(files)) == held
+
+
+batches = st.dictionaries(ids, documents, min_size=1, max_size=5)
+
+
+@pytest.fixture(params=["in memory", "on disk"])
+def begin(request, monkeypatch):
+    """Make one place for a store after the other."""
+    monkeypatch.setattr(store_files, "_sync", lambda writer: None)  # not what is tested here
+    with tempfile.TemporaryDirectory() as folder:
+        numbers = itertools.count()
+        yield lambda: InMemory() if request.param == "in memory" else OnDisk(Path(folder, str(next(numbers))))
+
+
+def everything(state):
+    """Return all that a state says, and of which range of the log."""
+    contents = {table: merged(pieces, keeps_removals=False) for table, pieces in state.contents().items()}
+    tables = {}
+    for table in [table for table, content in contents.items() if len(content.ids)]:
+        index = state.tables[table]
+        part, fields = part_of(index.fields, contents[table]), list(index.fields.values())
+        rows = np.arange(part.size)
+        places = [array.tolist() for array in part.places_at(rows)]
+        values = {field.name: list(map(repr, part.column(field).take(rows))) for field in fields}
+        assert [index.ids, len(index), index.live_bytes] == [part.ids_at(rows).tolist(), part.size, part.live_bytes]
+        tables[table] = index.ids, places, values
+    limits = [(segment.range.start, segment.range.end, segment.range.last) for segment in state.segments]
+    largest = {table: index.largest_id for table, index in state.tables.items()}
+    return limits[:1] and (limits[0][0], *limits[-1][1:]), largest, tables
+
+
+@pytest.mark.filterwarnings("ignore:.*damaged")
+@given(history=st.lists(commits | batches, max_size=8), flushed=st.integers(1, 6), data=st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_rewritten_log_has_the_columns_that_it_makes(begin, history, flushed, data):
+    """Whatever was committed, and whichever lines are damaged: the columns of a rewritten log are those it makes."""
+    with pytest.MonkeyPatch.context() as patch:
+        limit(patch, flushed=flushed, merged=3, worth_compacting=1 << 20)
+        place = begin()
+        database = open_samples(place.files())
+        for step in history:
+            if isinstance(step, dict):
+                commit_batch(database, step, Sample)
+            else:
+                database.commit([Edit(*edit) for edit in step])
+        stored = [(table, id) for table in (SAMPLES, OTHER) for id in database.table(table).ids]
+        damaged = data.draw(st.sets(st.sampled_from(stored))) if stored else set()
+        log = bytearray(place.read_log())
+        for table, id in damaged:
+            log[database.table(table).place(id).offset] ^= 1
+        place.write_log(log)
+        ids, _, taken, largest = columns(database)
+        others, largest_other = database.table(OTHER).ids, database.table(OTHER).largest_id
+        with pytest.MonkeyPatch.context() as unparsed:
+            unparsed.setattr(store_state, "_parsed", None)
+            database.compact()
+        from_log = State(place.files(), {SAMPLES: Sample.__fields__}, uses_segments=False)
+        assert everything(database._state) == everything(from_log)
+        assert from_log.log.damage == database.problems() == []
+        assert all(segment.name for segment in database._state.segments)
+        assert (columns(database)[0], *columns(database)[2:]) == (ids, taken, largest)
+        assert database.table(OTHER).ids == [id for id in others if (OTHER, id) not in damaged]
+        assert database.table(OTHER).largest_id == largest_other
+        database.close()
 
 
 ROUND = {
@@ -202,7 +287,8 @@ def test_readers_of_merged_and_rewritten_segments(tmp_path, monkeypatch):
     assert [reader.problems() for reader in readers] == [[], [], []]
 
 
-def test_a_thread_asks_while_segments_change(tmp_path, monkeypatch):
+@pytest.mark.parametrize("is_shared", [False, True], ids=["another object", "the same object"])
+def test_a_thread_asks_while_segments_change(tmp_path, monkeypatch, is_shared):
     """A thread that asks all the time sees each state once it is committed, and none before."""
     limit(monkeypatch, flushed=2, merged=3, worth_compacting=1 << 20)
     place = OnDisk(tmp_path / "store")
@@ -211,7 +297,7 @@ def test_a_thread_asks_while_segments_change(tmp_path, monkeypatch):
     wrong, done = [], threading.Event()
 
     def ask():
-        reader, last = open_database(place.files()), 0
+        reader, last = writer if is_shared else open_database(place.files()), 0
         while not done.is_set():
             with reader.reading():
                 index = reader.table(NOTES)
@@ -219,7 +305,8 @@ def test_a_thread_asks_while_segments_change(tmp_path, monkeypatch):
             if numbers != [*range(len(numbers))] or len(numbers) < last:
                 wrong.append(numbers)
             last = len(numbers)
-        reader.close()
+        if not is_shared:
+            reader.close()
 
     thread = threading.Thread(target=ask)
     thread.start()

@@ -47,6 +47,10 @@ class Kind(ABC):
     def dump(self, value: Any) -> Scalar | None:
         """Return a value as it is stored in a document; TypeError where the kind cannot hold it."""
 
+    def restore(self, value: Any) -> Scalar | None:
+        """Return how a value stands in a document of which it was loaded, also one that `dump` refuses."""
+        return self.dump(value)
+
     @abstractmethod
     def operand(self, value: Any) -> Scalar:
         """Return what a query compares with; TypeError where the kind could never hold it."""
@@ -183,7 +187,10 @@ class PathText(Text):
         text = self.operand(value)
         if "\0" in text:
             raise TypeError(f"expected a path, got {value!r} with a NUL")
-        return text if text.isascii() else _SURROGATE.sub(lambda match: f"\0{ord(match[0]):04x}", text)
+        return text if text.isascii() else self.restore(text)
+
+    def restore(self, value: str) -> str:
+        return _UNFIT.sub(lambda match: f"\0{ord(match[0]):04x}", value)
 
     def operand(self, value: Any) -> str:
         return super().operand(os.fspath(value) if isinstance(value, os.PathLike) else value)
@@ -222,6 +229,7 @@ _EXACT = 2**53
 """Below this a float can hold every integer."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_UNFIT = re.compile("[\0\ud800-\udfff]")
 _ESCAPE = re.compile("\0([0-9a-f]{4})")
 
 

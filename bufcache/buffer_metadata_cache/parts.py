@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import compress
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +67,13 @@ class Places(NamedTuple):
     def where(self, rows: Rows | Mask) -> Places:
         """Return the places of some."""
         return Places(self.offsets[rows], self.lengths[rows], self.checksums[rows])
+
+
+def placed(start: int, lines: Sequence[bytes]) -> Places:
+    """Return where lines stand of which the first begins at a place of the log, each behind the one before."""
+    lengths = np.fromiter(map(len, lines), np.int64, len(lines))
+    checksums = np.fromiter(map(crc32, lines), np.int64, len(lines))
+    return Places(start + np.cumsum(lengths + 1) - lengths - 1, lengths, checksums)
 
 
 class Content(NamedTuple):

@@ -6,7 +6,7 @@ import os
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -16,9 +16,9 @@ import orjson
 from bufcache.buffer_metadata_cache.index import Index
 from bufcache.buffer_metadata_cache.parts import Fields, Ids, Values
 from bufcache.buffer_metadata_cache.store.checking import problems
-from bufcache.buffer_metadata_cache.store.compaction import compacted, compacted_or_as_it_is, mended
+from bufcache.buffer_metadata_cache.store.compaction import Rewriting, mended
 from bufcache.buffer_metadata_cache.store.files import LOCK, OWNER, Files, MemoryFiles
-from bufcache.buffer_metadata_cache.store.log import encode, generations
+from bufcache.buffer_metadata_cache.store.log import encode, generations, tell
 from bufcache.buffer_metadata_cache.store.own_index import OwnIndex
 from bufcache.buffer_metadata_cache.store.salvage import blocks
 from bufcache.buffer_metadata_cache.store.segments import FOLDER, is_name
@@ -254,9 +254,13 @@ class Database:
                         self._compact_where_due()
 
     def _compact_where_due(self) -> None:
-        if not self._is_torn and self._state.is_mostly_dead:  # one that is torn may lack what was committed
-            with self._mutex:
-                self._rewrite(compacted_or_as_it_is)
+        """Rewrite the log where that is worth it and there is room for it; else keep what there is."""
+        if self._is_torn or not self._state.is_mostly_dead:  # one that is torn may lack what was committed
+            return
+        try:
+            self._rewrite()
+        except (OSError, BufcacheError) as error:
+            tell("%s: the log could not be rewritten without what is dead: %s", self._files, error)
 
     def clock(self) -> int:
         """Return how many ns the clock of the files is ahead of that of this machine, as far as it is known."""
@@ -310,14 +314,18 @@ class Database:
 
     def compact(self) -> None:
         """Write what holds into a new log and forget the old one."""
-        with self.writing(), self._mutex:
-            self._rewrite(compacted)
+        with self.writing():
+            self._rewrite()
 
-    def _rewrite(self, rewritten: Callable[[Files, Schemas, State], State]) -> None:
-        before = self._state
-        with self._changing():
-            self._state = rewritten(self._files, self._schemas, before)
-        self._tell_damage(before.log.damage, stacklevel=6)
+    def _rewrite(self) -> None:
+        """Rewrite the log. To be called by who alone may change it; other threads may read while it is written."""
+        with self._mutex, self._changing():
+            before = self._state
+            rewriting = Rewriting(self._files, self._schemas, before)
+        rewriting.write()
+        with self._mutex, self._changing():
+            self._state = rewriting.finish()
+        self._tell_damage(before.log.damage, stacklevel=5)
 
     def problems(self) -> list[str]:
         """Read the whole log anew and return what is wrong with it, with its segments, or with what is held of them."""

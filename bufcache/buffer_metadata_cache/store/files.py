@@ -252,7 +252,8 @@ class MemoryFiles:
 
     def names(self, folder: str = "") -> list[str]:
         start = folder and folder + "/"
-        names = (name.removeprefix(start) for name in self._files if name.startswith(start))
+        # Of a list, as another thread may be writing a file.
+        names = (name.removeprefix(start) for name in list(self._files) if name.startswith(start))
         return [name for name in names if "/" not in name]
 
     def size(self, name: str) -> int:

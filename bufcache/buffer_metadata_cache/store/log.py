@@ -27,11 +27,15 @@ from contextlib import contextmanager
 from typing import NamedTuple
 from zlib import crc32
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from bufcache.buffer_metadata_cache.signature import BEGINNING, NAME
 from bufcache.buffer_metadata_cache.store.files import Files, UnsyncedError
 from bufcache.errors import BufcacheError, CacheFormatError
+
+Numbers = NDArray[np.int64]
 
 FORMAT = 1
 
@@ -270,6 +274,12 @@ class Log:
         for offset, length in zip(offsets, lengths, strict=True):
             yield whole[offset - first : offset - first + length]
 
+    def sound_lines(self, offsets: Numbers, lengths: Numbers, checksums: Numbers) -> Iterator[bytes | None]:
+        """Give the lines of documents at places in the log, None for one that is damaged."""
+        lines = self.read_lines(offsets.tolist(), lengths.tolist())
+        for line, checksum in zip(lines, checksums.tolist(), strict=True):
+            yield line if crc32(line) == checksum else None
+
     def _commit_behind_damage(self, size: int) -> Commit | None:
         """Return the next commit that verifies, and note what lies before it as damage."""
         self._require_same_log()
@@ -337,7 +347,6 @@ class Log:
             position = commit.position
         with self._poisoning():
             self._files.append(self.name, b"".join(pieces))
-            self._sync()
         self.position = position
         return written
 
@@ -374,7 +383,10 @@ class Log:
         self.position = before
 
     def prepare(self) -> None:
-        """Cut off what was left unfinished, here or by a writer before, and begin the log where there is none."""
+        """Cut off what was left unfinished, here or by a writer before, and begin the log where there is none.
+
+        From then on it is found after every crash: another one, in which it goes on, may be begun.
+        """
         if self._is_poisoned:
             raise BufcacheError(
                 f"{self._files}: the disk did not confirm a write; close the cache and open it again to see what "
@@ -396,6 +408,7 @@ class Log:
                 self._files.append(self.name, line)
                 self._files.read(self.name, 0, 1)  # what is open can be read when another process has rewritten it
                 self._start(len(line), checksum)
+            self._sync()
 
     def _require_torn(self, size: int) -> None:
         """Raise where what follows is a commit after all: its writer was told of an error, and readers may have it."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
 from bufcache.buffer_metadata_cache.index import Index
+from bufcache.buffer_metadata_cache.parts import Fields
+from bufcache.buffer_metadata_cache.query import Field
 from bufcache.buffer_metadata_cache.store.log import encode
 from bufcache.buffer_metadata_cache.store.state import State
 
@@ -18,16 +21,21 @@ def blocks(state: State, table: str, size: int) -> Iterator[list[tuple[int, byte
     for start in range(0, len(rows), size):
         block = rows[start : start + size]
         found = zip(index.ids_of(block), block, state.lines(table, block), strict=True)
-        yield [(id, line or _rebuilt(index, table, id, row)) for id, row, line in found]
+        yield [(id, line or _from_columns(index, table, id, row)) for id, row, line in found]
 
 
-def _rebuilt(index: Index, table: str, id: int, row: int) -> bytes | None:
-    """Return the line that a damaged document had, from its columns; None where its table has none."""
-    if not index.fields:
+def _from_columns(index: Index, table: str, id: int, row: int) -> bytes | None:
+    place = np.array([row])
+    return rebuilt(table, id, index.fields, lambda field: index.take(place, [field])[0][0])
+
+
+def rebuilt(table: str, id: int, fields: Fields, value_of: Callable[[Field[Any]], Any]) -> bytes | None:
+    """Return the line that a damaged document had, from the values of its fields; None where its table has none."""
+    if not fields:
         return None
     document = {
-        field.name: field.kind.dump(value)
-        for field in index.fields.values()
-        if field.is_stored and (value := index.take(np.array([row]), [field])[0][0]) is not None
+        field.name: field.kind.restore(value)
+        for field in fields.values()
+        if field.is_stored and (value := value_of(field)) is not None
     }
     return encode(table, id, document)

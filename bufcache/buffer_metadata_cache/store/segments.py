@@ -12,6 +12,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
@@ -32,7 +33,7 @@ from bufcache.buffer_metadata_cache.columns import (
 )
 from bufcache.buffer_metadata_cache.parts import Content, Fields, LazyColumns, Part, Values
 from bufcache.buffer_metadata_cache.store.files import Files
-from bufcache.buffer_metadata_cache.store.log import Position
+from bufcache.buffer_metadata_cache.store.log import Log, Position
 from bufcache.buffer_metadata_cache.texts import Codes, Texts
 
 if TYPE_CHECKING:
@@ -96,10 +97,17 @@ def is_name(name: str) -> bool:
 # -- writing ----------------------------------------------------------------------------------------------------------
 
 
-def write(
+def publish(files: Files, log: Log, range: Range, contents: Mapping[str, Content], largest: Mapping[str, int]) -> str:
+    """Write the segment of a range of a log, and return its name."""
+    name = name_of(log.generation, range)
+    files.remove(name)  # of a log that was not finished, or damaged
+    files.publish(name, partial(_write, salt=log.salt, range=range, contents=contents, largest=largest))
+    return name
+
+
+def _write(
     file: IO[bytes], salt: int, range: Range, contents: Mapping[str, Content], largest: Mapping[str, int]
 ) -> None:
-    """Write a segment into a new file."""
     from zipfile import ZIP_STORED, ZipFile
 
     with ZipFile(file, "w", ZIP_STORED) as archive:

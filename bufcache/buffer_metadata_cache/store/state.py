@@ -6,18 +6,17 @@ Nothing here takes a lock: who changes something holds it.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from zlib import crc32
 
-import numpy as np
 import orjson
 
 from bufcache.buffer_metadata_cache.columns import DamagedPartError, Rows
 from bufcache.buffer_metadata_cache.index import Index
-from bufcache.buffer_metadata_cache.parts import Change, Content, Fields, Ids, Place, Places, Values, merged, part_of
+from bufcache.buffer_metadata_cache.parts import Change, Content, Fields, Ids, Place, Values, merged, part_of, placed
 from bufcache.buffer_metadata_cache.store import segments
 from bufcache.buffer_metadata_cache.store.files import UNFINISHED, Files
 from bufcache.buffer_metadata_cache.store.log import (
@@ -56,6 +55,8 @@ _FAR = 1 << 20
 """Bytes of the log that may be read on before segments are looked for."""
 
 _TRIES = 20
+
+R = TypeVar("R")
 
 
 class State:
@@ -261,7 +262,7 @@ class State:
                 "synchronisation reads the files of the rest anew"
             )
 
-    def _mending(self, do: Callable[[], None]) -> None:
+    def _mending(self, do: Callable[[], R]) -> R:
         """Do something, and begin anew where a segment turned out to be damaged and was mended."""
         for _ in range(len(self.segments)):
             try:
@@ -291,9 +292,7 @@ class State:
 
     def lines(self, table: str, rows: Rows) -> Iterator[bytes | None]:
         """Give the lines of documents in the log; None for one that is damaged."""
-        offsets, lengths, checksums = (array.tolist() for array in self.table(table).places(rows))
-        for line, checksum in zip(self.log.read_lines(offsets, lengths), checksums, strict=True):
-            yield line if crc32(line) == checksum else None
+        return self.log.sound_lines(*self.table(table).places(rows))
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
@@ -338,11 +337,8 @@ class State:
         self._settle()
         before = self.log.position
         commit = self._append(lines, int(ids[-1]))
-        lengths = np.fromiter(map(len, lines), np.int64, len(lines))
-        offsets = commit.start + np.cumsum(lengths + 1) - lengths - 1
-        checksums = np.fromiter(map(crc32, lines), np.int64, len(lines))
         index = self._index(table)
-        part = part_of(index.fields, Content(ids, None, Places(offsets, lengths, checksums), values))
+        part = part_of(index.fields, Content(ids, None, placed(commit.start, lines), values))
         with self._read_again(before):
             index.add(part)
         self._last_commit = commit.at
@@ -387,21 +383,13 @@ class State:
     def _joined(self, start: int, stop: int) -> Segment:
         """Return some segments as one."""
         joined = self.segments[start:stop]
-        contents: dict[str, list[Content]] = {}
-        for segment in joined:
-            for table, part in segment.parts.items():
-                contents.setdefault(table, []).append(part.content())
-        return self._made(Range(joined[0].range.start, joined[-1].range.end, joined[-1].range.last), contents)
+        limits = Range(joined[0].range.start, joined[-1].range.end, joined[-1].range.last)
+        return self._made(limits, _contents(joined))
 
     def _write(self, start: int, stop: int, segment: Segment) -> None:
         """Write a segment, and put it as it can be read in the place of some."""
-        name = segments.name_of(self.log.generation, segment.range)
-        self._files.remove(name)
         contents = {table: part.content() for table, part in segment.parts.items()}
-        write = partial(
-            segments.write, salt=self.log.salt, range=segment.range, contents=contents, largest=segment.largest
-        )
-        self._files.publish(name, write)
+        name = segments.publish(self._files, self.log, segment.range, contents, segment.largest)
         self._exchange(start, stop, segments.open_segment(self._files, name, self.log.salt, self._schemas))
 
     def _merge(self) -> None:
@@ -433,6 +421,11 @@ class State:
         live = sum(index.live_bytes for index in self.tables.values())
         return size - live > max(live, _WORTH_COMPACTING)
 
+    def contents(self) -> dict[str, list[Content]]:
+        """Return all that the log says of each table, oldest first. It stays so, whatever becomes of the state."""
+        self._settle()
+        return self._mending(lambda: _contents(self.segments))
+
     def verify(self) -> None:
         """Look at all of every segment; one that is damaged is read from the log."""
         for place in range(len(self.segments)):  # mended ones keep their places
@@ -451,6 +444,14 @@ def _mend_in(state: State) -> Callable[[DamagedPartError], None]:
         state.mend(damage)
 
     return mend
+
+
+def _contents(joined: Iterable[Segment]) -> dict[str, list[Content]]:
+    contents: dict[str, list[Content]] = {}
+    for segment in joined:
+        for table, part in segment.parts.items():
+            contents.setdefault(table, []).append(part.content())
+    return contents
 
 
 def _magnitude(segment: Segment) -> int:
