@@ -136,7 +136,7 @@ def test_documents_that_are_lost_while_damage_is_mended(files):
     rot_text(files, NAME, b"zwei")
     with pytest.raises(CacheFormatError, match="and so is the log there"):
         state.table(NOTES).match(Note.text == "mouldy")
-    assert told(own.follow(state)) == {1: [1, None, "one"]}
+    assert told(own.follow(state)) == {1: [1, None, "one"], 3: [3, None, None]}
     from_log = State(files, SCHEMAS, uses_segments=False)  # in which what was lost hides nothing
     assert told(own.follow(from_log)) == {1: [1, None, "one"], 2: [2, None, "two"]}
 

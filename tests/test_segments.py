@@ -34,8 +34,8 @@ from bufcache.buffer_metadata_cache.documents import Document
 from bufcache.buffer_metadata_cache.kinds import Float, Integer, PathText, Text
 from bufcache.buffer_metadata_cache.parts import merged, part_of
 from bufcache.buffer_metadata_cache.query import Field
+from bufcache.buffer_metadata_cache.store import changes as store_changes
 from bufcache.buffer_metadata_cache.store import files as store_files
-from bufcache.buffer_metadata_cache.store import state as store_state
 from bufcache.buffer_metadata_cache.store.database import Database, Edit
 from bufcache.buffer_metadata_cache.store.state import State
 
@@ -152,7 +152,7 @@ def test_a_rewritten_log_has_the_columns_that_it_makes(begin, history, flushed, 
         ids, _, taken, largest = columns(database)
         others, largest_other = database.table(OTHER).ids, database.table(OTHER).largest_id
         with pytest.MonkeyPatch.context() as unparsed:
-            unparsed.setattr(store_state, "_parsed", None)
+            unparsed.setattr(store_changes, "_parsed", None)
             database.compact()
         from_log = State(place.files(), {SAMPLES: Sample.__fields__}, uses_segments=False)
         assert everything(database._state) == everything(from_log)

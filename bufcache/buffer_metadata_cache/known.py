@@ -133,13 +133,17 @@ def _next(count: int, values: Any) -> list[Any]:
     return list(islice(values, count))
 
 
-def doubled(database: Database) -> dict[tuple[str | None, str], list[int]]:
+Doubles = dict[tuple[str | None, str], list[int]]
+"""Machines and paths that have several entries, with the ids of these."""
+
+
+def doubled(database: Database) -> Doubles:
     """Return the machines and paths that have several entries, with the ids of these."""
     index = database.table(BufferMetadata.__tablename__)
     rows = index.match(BufferMetadata.filepath.is_not(None))
     keys = list(zip(*index.take(rows, [BufferMetadata.machine_id, BufferMetadata.filepath]), strict=True))
     counts = Counter(keys)
-    found: dict[tuple[str | None, str], list[int]] = {}
+    found: Doubles = {}
     if len(counts) < len(keys):
         for key, id in zip(keys, index.ids_of(rows), strict=True):
             if counts[key] > 1:

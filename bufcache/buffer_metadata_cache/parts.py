@@ -30,6 +30,9 @@ from bufcache.buffer_metadata_cache.query import Field, JoinedPath
 from bufcache.buffer_metadata_cache.texts import GrowingTexts, HeldTexts, coded
 
 Fields = Mapping[str, Field[Any]]
+Schemas = Mapping[str, Fields]
+"""The fields of the documents of each table that has any."""
+
 Ids = NDArray[np.int64]
 
 
@@ -203,6 +206,10 @@ class Part(RowSet):
         if self._is_removed is None:
             return None if self._is_dead is None else ~self._is_dead
         return ~self._is_removed.all() if self._is_dead is None else ~(self._is_removed.all() | self._is_dead)
+
+    def kept(self) -> Mask:
+        """Return which rows do not say that their document was removed."""
+        return np.ones(self.size, np.bool_) if self._is_removed is None else ~self._is_removed.all()
 
     def rows_of(self, ids: Ids) -> Rows:
         inside = ids[np.searchsorted(ids, self.span[0]) : np.searchsorted(ids, self.span[1], side="right")]

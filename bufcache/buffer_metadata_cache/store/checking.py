@@ -8,20 +8,27 @@ import numpy as np
 import orjson
 
 from bufcache.buffer_metadata_cache.index import Index
+from bufcache.buffer_metadata_cache.parts import Schemas
 from bufcache.buffer_metadata_cache.store.files import Files
 from bufcache.buffer_metadata_cache.store.log import Log
-from bufcache.buffer_metadata_cache.store.state import Schemas, State
+from bufcache.buffer_metadata_cache.store.state import State
 from bufcache.errors import CacheFormatError
 
 
-def problems(files: Files, schemas: Schemas, held: State) -> list[str]:
-    """Return what is wrong with the log, with the segments beside it, or with a state that somebody holds."""
+def problems(files: Files, schemas: Schemas, held: State) -> list[str] | None:
+    """Return what is wrong with the log up to where it is held, with the segments beside it, or with what is held.
+
+    None where the log was rewritten meanwhile.
+    """
+    limit = held.log.position.end
     try:
-        from_log = State(files, schemas, uses_segments=False)
+        from_log = State(files, schemas, uses_segments=False, limit=limit)
+        from_segments = State(files, schemas, limit=limit)
     except CacheFormatError as error:
         return [str(error)]
-    from_segments = State(files, schemas)
-    found = [*from_log.log.damage, *_rest(files, from_log.log, from_segments.log)]
+    if not held.log.generation == from_log.log.generation == from_segments.log.generation:
+        return None
+    found = [*from_log.log.damage, *_rest(from_log.log, limit)]
     for state, what in ((held, "in memory"), (from_segments, "in columns")):
         found += _differences(state, from_log, what)
     for name in from_log.tables:
@@ -30,17 +37,17 @@ def problems(files: Files, schemas: Schemas, held: State) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _rest(files: Files, log: Log, known: Log) -> Iterator[str]:
-    end, size = log.position.end, files.size(log.name)
-    if known.position.end > end:
-        yield f"{log.name}: bytes {end} to {known.position.end} are damaged, as the columns show"
-    elif size > end:
-        yield f"{log.name}: {size - end} bytes at the end are of a commit that was not finished"
+def _rest(log: Log, limit: int) -> Iterator[str]:
+    if limit > log.position.end:
+        yield f"{log.name}: bytes {log.position.end} to {limit} are damaged, as the columns show"
 
 
 def _differences(state: State, from_log: State, what: str) -> Iterator[str]:
     for name in sorted({*state.tables, *from_log.tables}):
-        yield from _table_differences(name, state.table(name), from_log.table(name), what)
+        try:
+            yield from _table_differences(name, state.table(name), from_log.table(name), what)
+        except CacheFormatError as damage:  # of columns, and of the log there
+            yield str(damage)
 
 
 def _table_differences(name: str, held: Index, read: Index, what: str) -> Iterator[str]:

@@ -8,13 +8,13 @@ from contextlib import suppress
 import numpy as np
 
 from bufcache.buffer_metadata_cache.columns import Rows
-from bufcache.buffer_metadata_cache.parts import Content, Part, Places, merged, part_of, placed
+from bufcache.buffer_metadata_cache.parts import Content, Part, Places, Schemas, merged, part_of, placed
 from bufcache.buffer_metadata_cache.store import segments
 from bufcache.buffer_metadata_cache.store.files import Files
 from bufcache.buffer_metadata_cache.store.log import Log, encode
 from bufcache.buffer_metadata_cache.store.salvage import rebuilt
 from bufcache.buffer_metadata_cache.store.segments import Range
-from bufcache.buffer_metadata_cache.store.state import Schemas, State
+from bufcache.buffer_metadata_cache.store.state import UNKNOWN, State
 
 _COMMITTED = 1000
 _COMPACTED = 8
@@ -62,8 +62,8 @@ class Rewriting:
         self._schemas = schemas
         self._old = state.log
         self._held = state.contents()
-        tables = state.tables.items()
-        self._largest = {table: max(index.largest_id, state.log.lost_up_to) for table, index in tables}
+        self._largest = {table: max(index.largest_id, state.lost_up_to) for table, index in state.tables.items()}
+        self._largest[UNKNOWN] = state.lost_up_to
         # Of the same name as one that was not finished: two of them could not be told apart once this log is removed.
         self._log = Log(files, state.log.generation + 1)
         self._last_commit = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import warnings
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +15,8 @@ from zlib import crc32
 import orjson
 
 from bufcache.buffer_metadata_cache.index import Index
-from bufcache.buffer_metadata_cache.parts import Fields, Ids, Values
+from bufcache.buffer_metadata_cache.parts import Fields, Ids, Schemas, Values
+from bufcache.buffer_metadata_cache.store.changes import LARGEST_ID, is_id
 from bufcache.buffer_metadata_cache.store.checking import problems
 from bufcache.buffer_metadata_cache.store.compaction import Rewriting, mended
 from bufcache.buffer_metadata_cache.store.files import LOCK, OWNER, Files, MemoryFiles
@@ -22,14 +24,17 @@ from bufcache.buffer_metadata_cache.store.log import encode, generations, tell
 from bufcache.buffer_metadata_cache.store.own_index import OwnIndex
 from bufcache.buffer_metadata_cache.store.salvage import blocks
 from bufcache.buffer_metadata_cache.store.segments import FOLDER, is_name
-from bufcache.buffer_metadata_cache.store.state import FLUSH_SIZE, LARGEST_ID, Schemas, State, is_id
+from bufcache.buffer_metadata_cache.store.state import FLUSH_SIZE, State
 from bufcache.errors import BufcacheError, CacheFormatError, CacheLockedError, ClosedError, InvalidArgumentError
 
 _BLOCK = 100
 """Documents whose lines are in memory at a time where all are read."""
 
 _TRIES = 10
-"""How often a store is checked in which others commit meanwhile, before what differs is called wrong."""
+"""How often a store is looked at that others change meanwhile."""
+
+_LOOK_AGAIN = 0.1
+"""Seconds after which a commit that somebody is writing has become longer."""
 
 
 class Edit(NamedTuple):
@@ -103,7 +108,7 @@ class Database:
                     self._files.close()
 
     def _flush_unless_locked(self) -> None:
-        """Write the columns of what this handle has committed, unless another process is writing."""
+        """Write the columns that are missing, unless this handle never wrote or another process is writing."""
         if not (self._has_written and self._state.unwritten):
             return
         try:
@@ -142,7 +147,8 @@ class Database:
         is_of_no_use = self._is_forked or self._is_torn
         with self._changing():
             if is_of_no_use or self._state.is_far_behind or self._state.read_on() is not None:
-                self._state = State(self._files, self._schemas)
+                before, self._state = self._state, State(self._files, self._schemas)
+                self._state.log.is_poisoned = before.log.is_poisoned
                 self._is_forked = False
         self._tell_damage(self._state.log.damage, stacklevel=6)
 
@@ -243,6 +249,7 @@ class Database:
             if self._is_read_only:
                 raise BufcacheError(f"{self._files}: the cache was opened with read_only=True")
             with self._files.locked(self._lock_timeout):
+                self._has_written = True  # or may: what was found missing is made anew, too
                 with self.reading():
                     pass
                 local.is_writing = True
@@ -268,7 +275,7 @@ class Database:
 
     def next_id(self, table: str) -> int:
         """Return the id of the next new document; none is given twice."""
-        return max(self._state.table(table).largest_id, self._state.log.lost_up_to) + 1
+        return max(self._state.table(table).largest_id, self._state.lost_up_to) + 1
 
     def require_id(self, table: str, id: int) -> None:
         """Raise where the id of a new document would follow the largest that there is."""
@@ -301,7 +308,6 @@ class Database:
                 self._flush_where_due()
 
     def _flush_where_due(self) -> None:
-        self._has_written = True
         if self._state.unwritten >= FLUSH_SIZE:
             self._state.flush()
 
@@ -329,17 +335,26 @@ class Database:
 
     def problems(self) -> list[str]:
         """Read the whole log anew and return what is wrong with it, with its segments, or with what is held of them."""
-        with self.reading():
-            found, tries = problems(self._files, self._schemas, self._state), 1
-            while found and self._depth == 1 and tries < _TRIES and self._moves_on():
-                found, tries = problems(self._files, self._schemas, self._state), tries + 1
-            return found
+        for _ in range(_TRIES):
+            with self.reading():
+                found = problems(self._files, self._schemas, self._state)
+            if found is not None:
+                return found + self._unfinished()
+        return [f"{self._files}: the log was rewritten again and again while it was looked at"]
 
-    def _moves_on(self) -> bool:
-        """Take over what others have committed since; tell whether they have."""
-        before = self._state, self._state.log.position
-        self._refresh()
-        return before != (self._state, self._state.log.position)
+    def _unfinished(self) -> list[str]:
+        """Tell of bytes at the end of the log that are of no commit, and do not become one while they are looked at."""
+        for _ in range(_TRIES):
+            with self.reading():
+                log = self._state.log
+                before, size = log.position.end, self._files.size(log.name)
+            if size <= before:
+                return []
+            time.sleep(_LOOK_AGAIN)
+            with self.reading():
+                if self._state.log is log and log.position.end == before and self._files.size(log.name) == size:
+                    return [f"{log.name}: {size - before} bytes at the end are of a commit that was not finished"]
+        return []
 
     def mend(self) -> list[str]:
         """Drop what cannot be trusted, rebuild what can be, and return what was wrong."""

@@ -139,7 +139,8 @@ class Log:
         self._files = files
         self.generation = generation
         self.name = name_of(generation)
-        self._is_poisoned = False
+        self.is_poisoned = False
+        """Whether the disk did not confirm a write: nobody knows what it has."""
         self.is_synced = False
         """Whether what leads to this log is known to be on the disk."""
         self.damage: list[str] = []
@@ -160,6 +161,13 @@ class Log:
     def resume(self, position: Position) -> None:
         """Go on from a place up to which something else has what the log says."""
         self.position = position
+
+    def again(self, position: Position) -> Log:
+        """Return the same log, to be read from a place on."""
+        other = Log(self._files, self.generation)
+        other.begin()
+        other.resume(position)
+        return other
 
     def read_on(self, limit: int | None = None) -> Iterator[Commit]:
         """Give the commits that came since the last call, also of other processes; up to a place, if there is one.
@@ -387,7 +395,7 @@ class Log:
 
         From then on it is found after every crash: another one, in which it goes on, may be begun.
         """
-        if self._is_poisoned:
+        if self.is_poisoned:
             raise BufcacheError(
                 f"{self._files}: the disk did not confirm a write; close the cache and open it again to see what "
                 "it kept"
@@ -425,7 +433,7 @@ class Log:
         try:
             yield
         except UnsyncedError:
-            self._is_poisoned = True
+            self.is_poisoned = True
             raise
 
 

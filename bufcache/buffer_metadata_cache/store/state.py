@@ -9,15 +9,13 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, TypeVar
-from zlib import crc32
-
-import orjson
+from typing import TypeVar
 
 from bufcache.buffer_metadata_cache.columns import DamagedPartError, Rows
 from bufcache.buffer_metadata_cache.index import Index
-from bufcache.buffer_metadata_cache.parts import Change, Content, Fields, Ids, Place, Values, merged, part_of, placed
+from bufcache.buffer_metadata_cache.parts import Content, Ids, Schemas, Values, merged, part_of, placed
 from bufcache.buffer_metadata_cache.store import segments
+from bufcache.buffer_metadata_cache.store.changes import by_table
 from bufcache.buffer_metadata_cache.store.files import UNFINISHED, Files
 from bufcache.buffer_metadata_cache.store.log import (
     Commit,
@@ -29,15 +27,15 @@ from bufcache.buffer_metadata_cache.store.log import (
     remove_unfinished,
     tell,
 )
+from bufcache.buffer_metadata_cache.store.mending import mended_contents
 from bufcache.buffer_metadata_cache.store.segments import FOLDER, Range, Segment
 from bufcache.errors import CacheFormatError
-
-Schemas = Mapping[str, Fields]
 
 FLUSH_SIZE = 2000
 """Documents behind the last segment at which a new one is written."""
 
-LARGEST_ID = 2**63 - 1
+UNKNOWN = ""
+"""The table in which a log that was rewritten says up to where ids were given in tables of which nothing is left."""
 
 _MERGED = 10
 """Segments of a size that are merged into one of the next."""
@@ -70,9 +68,11 @@ class State:
         The fields of the documents of each table that has any.
     uses_segments
         Whether to believe the segments; else all is read from the log.
+    limit
+        Up to where to read the log; None for all of it.
     """
 
-    def __init__(self, files: Files, schemas: Schemas, *, uses_segments: bool = True) -> None:
+    def __init__(self, files: Files, schemas: Schemas, *, uses_segments: bool = True, limit: int | None = None) -> None:
         self._files = files
         self._schemas = schemas
         damaged: dict[str, str] = {}
@@ -80,7 +80,7 @@ class State:
         while True:
             try:
                 self._clear(damaged)
-                self._load(uses_segments)
+                self._load(uses_segments, limit)
                 return
             except DamagedPartError as damage:
                 damaged[damage.name] = str(damage)
@@ -98,24 +98,24 @@ class State:
         self.origin = object()
         """Another one where documents may have become others though no commit says so: here, and by mending."""
         self._last_commit = 0
-        self._lost: dict[str, int] = {}
         self._is_loaded = False
 
     # -- opening ----------------------------------------------------------------------------------------------------
 
-    def _load(self, uses_segments: bool) -> None:
+    def _load(self, uses_segments: bool, limit: int | None) -> None:
         if self.log.begin():
             if uses_segments:
-                self._take_segments()
-            self.read_on()
+                self._take_segments(limit)
+            if self._read(limit) is not None:
+                raise FileNotFoundError(f"{self.log.name} was rewritten while it was being opened")
         self._is_loaded = True
 
-    def _take_segments(self) -> None:
+    def _take_segments(self, limit: int | None) -> None:
         """Take over the segments, the longest first where several begin at a place; read what lies between them."""
         limits = {name: segments.limits_of(name, self.log.generation) for name in self._files.names(FOLDER)}
         found = sorted((start, -end, name) for name, (start, end) in _present(limits))
         for start, end, name in found:
-            if start < self.log.position.end:
+            if start < self.log.position.end or (limit is not None and -end > limit):
                 continue
             segment = self._opened(f"{FOLDER}/{name}", -end)
             if segment is None:
@@ -140,7 +140,8 @@ class State:
         if self._files.size(self.log.name) < end:
             self.log.damage.append(f"{self.log.name} ends before byte {end}, up to which {name} knows it")
             for table, largest in segment.largest.items():
-                self._lost[table] = max(largest, self._lost.get(table, 0))
+                index = self._index(table)
+                index.largest_id = max(index.largest_id, largest)
             return None
         if not self.log.says(segment.range.last, segment.range.end):
             self.unusable[name] = f"{name}: the log says something else"
@@ -166,7 +167,12 @@ class State:
         """Return the documents of a table; empty where it never had any."""
         if name in self.tables:
             return self.tables[name]
-        return Index(self._schemas.get(name, {}), self._lost.get(name, 0), _mend_in(weakref.proxy(self)))
+        return Index(self._schemas.get(name, {}), mend=_mend_in(weakref.proxy(self)))
+
+    @property
+    def lost_up_to(self) -> int:
+        """The largest id that may have been given in any table, as far as that is lost to damage."""
+        return max(self.log.lost_up_to, self.table(UNKNOWN).largest_id)
 
     @property
     def is_far_behind(self) -> bool:
@@ -196,7 +202,7 @@ class State:
         return None
 
     def _apply(self, commit: Commit) -> None:
-        for table, changes in _by_table(commit).items():
+        for table, changes in by_table(commit).items():
             self._index(table).apply(changes)
         self._last_commit = commit.at
 
@@ -252,14 +258,14 @@ class State:
         place = names.index(damage.name)
         tell("%s: %s; the log is read instead", self._files, damage)
         damaged = self.segments[place]
-        mended = self._from_log(damaged.range)
+        mended = mended_contents(self.log, self._schemas, damaged)
         self.unusable[damage.name] = str(damage)
         self.origin = object()
-        self._exchange(place, place + 1, mended)
-        if mended.size != damaged.size:
+        self._exchange(place, place + 1, self._made(damaged.range, mended.contents))
+        if mended.lost:
             raise CacheFormatError(
-                f"{self._files}: {damage}, and so is the log there; what is left answers from now on, and the next "
-                "synchronisation reads the files of the rest anew"
+                f"{self._files}: {damage}, and so is the log there, at {mended.lost} of its documents; what is left "
+                "answers from now on, and the next synchronisation reads the files of the rest anew"
             )
 
     def _mending(self, do: Callable[[], R]) -> R:
@@ -270,23 +276,6 @@ class State:
             except DamagedPartError as damage:
                 self.mend(damage)
         return do()
-
-    def _from_log(self, limits: Range) -> Segment:
-        """Return the segment that a range of the log makes."""
-        other = Log(self._files, self.log.generation)
-        other.begin()
-        other.resume(limits.start)
-        tables: dict[str, Index] = {}
-        for commit in other.read_on(limits.end.end):
-            for table, changes in _by_table(commit).items():
-                if table not in tables:
-                    tables[table] = Index(self._schemas.get(table, {}))
-                tables[table].apply(changes)
-        self.log.damage += other.damage
-        if other.position != limits.end:
-            self.log.damage.append(f"{self.log.name}: bytes {other.position.end} to {limits.end.end} are damaged")
-        contents = {table: [index.tail.content()] for table, index in tables.items()}
-        return self._made(limits, contents)
 
     # -- documents --------------------------------------------------------------------------------------------------
 
@@ -457,40 +446,6 @@ def _contents(joined: Iterable[Segment]) -> dict[str, list[Content]]:
 def _magnitude(segment: Segment) -> int:
     """Return how large a segment is: 2000 documents and more are one larger than 200 and more, and so on."""
     return len(str(segment.size * 10 * _MERGED // FLUSH_SIZE))
-
-
-def _by_table(commit: Commit) -> dict[str, list[Change]]:
-    """Return what the lines of a commit say, by their tables.
-
-    Raises
-    ------
-    CacheFormatError
-        A line verifies and is no document.
-    """
-    changes: dict[str, list[Change]] = {}
-    position = commit.start
-    for line in commit.lines[:-1].split(b"\n"):
-        table, id, document = _parsed(line)
-        changes.setdefault(table, []).append(Change(id, Place(position, len(line), crc32(line)), document))
-        position += len(line) + 1
-    return changes
-
-
-def _parsed(line: bytes) -> tuple[str, int, dict[str, Any] | None]:
-    try:
-        match orjson.loads(line):
-            case [str(table), id] if is_id(id):
-                return table, id, None
-            case [str(table), id, dict(document)] if is_id(id):
-                return table, id, document
-    except orjson.JSONDecodeError:
-        pass
-    raise CacheFormatError(f"a line of the log verifies and is no document: {line[:80]!r}")
-
-
-def is_id(id: object) -> bool:
-    """Tell whether something can be the id of a document."""
-    return type(id) is int and -(2**63) <= id <= LARGEST_ID
 
 
 def _present(limits: Mapping[str, tuple[int, int] | None]) -> Iterator[tuple[str, tuple[int, int]]]:

@@ -17,9 +17,9 @@ from tinydb.table import Document, Table
 
 from bufcache.buffer_metadata_cache.paths import AnyPath
 from bufcache.buffer_metadata_cache.query import Predicate
+from bufcache.buffer_metadata_cache.store.changes import is_id
 from bufcache.buffer_metadata_cache.store.database import Database, Edit
 from bufcache.buffer_metadata_cache.store.opening import open_database
-from bufcache.buffer_metadata_cache.store.state import is_id
 from bufcache.errors import InvalidArgumentError
 
 LARGEST_CHOSEN_ID = 2**62

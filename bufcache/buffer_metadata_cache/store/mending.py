@@ -1,0 +1,69 @@
+"""Mending: what the log says in the range of a segment that is damaged."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import orjson
+
+from bufcache.buffer_metadata_cache.columns import DamagedPartError
+from bufcache.buffer_metadata_cache.index import Index
+from bufcache.buffer_metadata_cache.parts import Change, Content, Fields, Part, Place, Schemas
+from bufcache.buffer_metadata_cache.store.changes import by_table
+from bufcache.buffer_metadata_cache.store.log import Log
+from bufcache.buffer_metadata_cache.store.segments import Segment
+
+
+class Mended(NamedTuple):
+    """The contents of a segment anew, by table, and how many documents are damaged in the log, too."""
+
+    contents: dict[str, list[Content]]
+    lost: int
+
+
+def mended_contents(log: Log, schemas: Schemas, segment: Segment) -> Mended:
+    """Return what a segment has to hold; `log` is its log, and notes what is damaged there."""
+    try:
+        found = {table: _from_lines(log, schemas.get(table, {}), part) for table, part in segment.parts.items()}
+    except DamagedPartError:  # of the ids or places of documents
+        return _from_commits(log, schemas, segment)
+    return Mended({table: [content] for table, (content, _) in found.items()}, sum(lost for _, lost in found.values()))
+
+
+def _from_lines(log: Log, fields: Fields, part: Part) -> tuple[Content, int]:
+    """Return a part made of the lines of its documents, each of which is sound by itself, and how many are not.
+
+    A document that is lost counts as removed: what it was before must not come back in its place.
+    """
+    rows = np.arange(part.size)
+    ids, places, live, kept = part.all_ids().tolist(), part.places_at(rows), part.live(), part.kept()
+    is_live = [True] * part.size if live is None else live.tolist()
+    lost = 0
+    changes = []
+    numbers = zip(ids, zip(*(array.tolist() for array in places), strict=True), is_live, strict=True)
+    for row, ((id, place, counts), line) in enumerate(zip(numbers, log.sound_lines(*places), strict=True)):
+        document = orjson.loads(line)[2] if kept[row] and line is not None else None
+        lost += counts and document is None
+        changes.append(Change(id, Place(*place), document))
+    index = Index(fields)
+    index.apply(changes)
+    return index.tail.content(), lost
+
+
+def _from_commits(log: Log, schemas: Schemas, segment: Segment) -> Mended:
+    """Return what the commits in the range of a segment say, without those that are damaged."""
+    limits = segment.range
+    other = log.again(limits.start)
+    tables: dict[str, Index] = {}
+    for commit in other.read_on(limits.end.end):
+        for table, changes in by_table(commit).items():
+            if table not in tables:
+                tables[table] = Index(schemas.get(table, {}))
+            tables[table].apply(changes)
+    log.damage += other.damage
+    if other.position != limits.end:
+        log.damage.append(f"{log.name}: bytes {other.position.end} to {limits.end.end} are damaged")
+    contents = {table: [index.tail.content()] for table, index in tables.items()}
+    held = sum(len(content.ids) for pieces in contents.values() for content in pieces)
+    return Mended(contents, max(segment.size - held, 0))
