@@ -7,6 +7,7 @@ begin and where those of C return, and so do these tests, at every place of the 
 import contextlib
 import os
 import sys
+import zipfile
 
 import pytest
 from samples import set_time, write_sample
@@ -27,7 +28,7 @@ class Places:
 
     def __init__(self, module):
         self.seen = {}
-        self._module = HOME + module.replace("/", os.sep)
+        self._module = os.path.join(HOME, module.replace("/", os.sep))
         self._wanted, self._left = None, 0
 
     def run(self, function, wanted=None, time=0):
@@ -43,7 +44,7 @@ class Places:
         path = frame.f_code.co_filename
         if event not in ("call", "c_return") or not path.startswith(self._module):
             return
-        place = path[len(HOME) :], frame.f_lineno, event
+        place = path, frame.f_lineno, event
         if self._wanted is None:
             self.seen[place] = self.seen.get(place, 0) + 1
         elif place == self._wanted:
@@ -132,6 +133,26 @@ def test_a_cache_goes_on_after_an_interrupt_of_compact(make, project, monkeypatc
             assert_goes_on(cache, project)
             cache.compact()
             assert_goes_on(cache, project)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # an interrupt of a deletion
+def test_an_interrupt_of_columns_comes_out_as_itself(make, project):
+    """Wherever the writing of an archive is interrupted, no other error comes out in the place of the interrupt."""
+    places = Places(zipfile.__file__)
+    for _ in range(2):  # the second one loads no modules
+        places.seen.clear()
+        with make() as cache:
+            sync(cache, project)
+            places.run(cache.compact)
+    assert places.seen
+    for place, count in places.seen.items():
+        for time in {1, count}:
+            with make() as cache:
+                sync(cache, project)
+                with contextlib.suppress(KeyboardInterrupt):  # a finalizer keeps it to itself
+                    places.run(cache.compact, place, time)
+                assert_goes_on(cache, project)
 
 
 @pytest.mark.usefixtures("small")

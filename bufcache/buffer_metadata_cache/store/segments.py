@@ -110,20 +110,32 @@ def _write(
 ) -> None:
     from zipfile import ZIP_STORED, ZipFile
 
-    with ZipFile(file, "w", ZIP_STORED) as archive:
-        members = _Members(archive, file)
-        tables = {table: _written(members, content) for table, content in contents.items()}
-        about = {
-            "bufcache": "columns",
-            "format": FORMAT,
-            "salt": salt,
-            "range": [list(range.start), list(range.end), range.last],
-            "largest": dict(largest),
-            "tables": tables,
-        }
-        text = orjson.dumps(about)
-        start = members.add("contents.json", text)
-        archive.comment = b"bufcache columns %015d %015d %08x" % (start, len(text), crc32(text))
+    # Not by `with`: an archive that is interrupted may not let itself be closed, and would raise an error of its own.
+    archive = ZipFile(file, "w", ZIP_STORED)
+    try:
+        archive.comment = _fill(_Members(archive, file), salt, range, contents, largest)
+        archive.close()
+    except BaseException:
+        archive.fp = None  # given up: what deletes it does not close it either
+        raise
+
+
+def _fill(
+    members: _Members, salt: int, range: Range, contents: Mapping[str, Content], largest: Mapping[str, int]
+) -> bytes:
+    """Write the members, and return the comment, which says where their contents are told."""
+    tables = {table: _written(members, content) for table, content in contents.items()}
+    about = {
+        "bufcache": "columns",
+        "format": FORMAT,
+        "salt": salt,
+        "range": [list(range.start), list(range.end), range.last],
+        "largest": dict(largest),
+        "tables": tables,
+    }
+    text = orjson.dumps(about)
+    start = members.add("contents.json", text)
+    return b"bufcache columns %015d %015d %08x" % (start, len(text), crc32(text))
 
 
 class _Members:
