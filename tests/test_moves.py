@@ -492,6 +492,50 @@ def test_nothing_moves_from_an_empty_path_of_old(cache, folders):
     assert_stays(cache, path, before)
 
 
+def test_a_moved_file_that_cannot_be_read_this_time(open_cache, folders, project):
+    """Its entry waits for it, whatever is to be removed, and goes with it when the file can be read."""
+    old, new = folders
+    unreadable = []
+
+    def fail(path):
+        if path in unreadable:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+    cache = open_cache(buffer_class(fail))
+    path = write_old(old)
+    sync(cache, project)
+    before = ids(cache)
+    unreadable.append(moved_to(path, new))
+    report = sync(cache, project, delete_stale_entries="all")
+    assert (counts(report), [failure.path for failure in report.failed]) == ({"unchanged": 2}, unreadable)
+    assert ids(cache) == before
+    [target] = unreadable
+    unreadable.clear()
+    assert counts(sync(cache, project, delete_stale_entries="all")) == {"moved": 1, "unchanged": 2}
+    assert ids(cache)[target] == before[path]
+
+
+def test_moved_files_whose_worker_died(cache, folders, project):
+    """Entries stay as they were where nobody could tell whether their files moved."""
+    old, new = folders
+    path = write_old(old)
+    sync(cache, project)
+    before = ids(cache)
+    target = moved_to(path, new)
+    with DeadExecutor() as executor:
+        report = sync(cache, project, executor=executor, delete_stale_entries="all")
+    assert (counts(report), [failure.path for failure in report.failed]) == ({"unchanged": 2}, [target])
+    assert ids(cache) == before
+    assert counts(sync(cache, project, delete_stale_entries="all")) == {"moved": 1, "unchanged": 2}
+
+
+class DeadExecutor(Executor):
+    """Has no workers any more."""
+
+    def submit(self, function, /, *arguments, **options):
+        raise RuntimeError("its workers are dead")
+
+
 def test_no_entry_moves_where_a_file_could_not_be_read(open_cache, folders, project):
     """Where a new file that could not be read may be the one that is gone the entry moves to no other."""
     old, new = folders

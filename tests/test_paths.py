@@ -17,6 +17,13 @@ def test_a_path_of_this_machine_is_made_absolute(tmp_path, monkeypatch):
 
 
 @posix_only
+@pytest.mark.parametrize("slashes", ["//", "///"])
+def test_slashes_at_the_beginning_are_one(slashes):
+    """A path is the same file with any number of slashes before it, and has one entry."""
+    assert paths.absolute(slashes + "tmp/x") == "/tmp/x"
+
+
+@posix_only
 @pytest.mark.parametrize("path", ["C:\\data\\x", "\\\\server\\share\\x", "C:/data/x"])
 def test_a_path_of_another_system_stays_there(path):
     """A path that is absolute on Windows is no relative path here; only its separators are made those of Windows."""

@@ -98,6 +98,8 @@ PASSING = [
     OSError(errno.EIO, "Input/output error"),
     OSError(errno.ESTALE, "Stale file handle"),
     TimeoutError(errno.ETIMEDOUT, "Connection timed out"),
+    ConnectionResetError("by peer"),
+    TimeoutError("no answer"),
     MemoryError("no memory"),
 ]
 
@@ -136,7 +138,7 @@ def test_an_error_that_may_pass(open_cache, project, run, error):
     assert counts(run(cache, project)) == {"changed": 2}
 
 
-@pytest.mark.parametrize("error", [*PASSING, PermissionError(errno.EACCES, "Permission denied")], ids=repr)
+@pytest.mark.parametrize("error", [*PASSING, PermissionError(errno.EACCES, "no"), OSError("no number")], ids=repr)
 @pytest.mark.parametrize("options", [{}, {"verify": True}], ids=str)
 def test_a_check_that_fails(open_cache, project, error, options):
     """An entry stays as it was where its file, which has not changed, can only not be opened this time."""
@@ -178,6 +180,51 @@ def test_an_error_that_lasts(open_cache, project, error):
     report = sync(cache, project)
     assert (counts(report), report.failed) == ({"unchanged": 1}, [])
     assert the_entry(cache).opening_error == scan.describe(error)
+
+
+@posix_only
+def test_a_pipe_with_the_name_of_a_log(cache, project):
+    """It is not opened, and hides nothing."""
+    (project / "a").mkdir()
+    os.mkfifo(project / "documents-1.jsonl")
+    os.mkfifo(project / "a" / "documents-1.jsonl")
+    write_sample(project / "a")
+    assert counts(sync(cache, project)) == {"added": 1}
+
+
+def test_an_entry_that_cannot_be_asked_what_it_is(cache, project, monkeypatch):
+    """One of a folder's entries that even says not whether it is a folder is told, and the others are read."""
+    paths = write_samples(project, 3)
+    scandir = os.scandir
+
+    class Entry:
+        def __init__(self, entry):
+            self.name, self.path, self.stat = entry.name, entry.path, entry.stat
+
+        def is_dir(self, *, follow_symlinks):
+            if self.path == paths[1]:
+                raise OSError(errno.EIO, "Input/output error")
+            return False
+
+    monkeypatch.setattr(os, "scandir", lambda path: contextlib.nullcontext(list(map(Entry, scandir(path)))))
+    report = sync(cache, project)
+    assert failed_paths(report) == [paths[1]]
+    assert paths_of(cache)[::2] == paths[::2]
+
+
+@pytest.mark.parametrize("values", [{"filename": None}, {"filename": "a\0b"}, {"directory_path": None}], ids=str)
+def test_entries_that_were_put_in_by_hand(open_cache, project, values):
+    """An entry that can have no file disturbs no synchronisation and no comparison."""
+    cache = open_cache()
+    path = write_sample(project)
+    sync(cache, project)
+    table = cache.db.table("buffer_metadata")
+    [entry] = table.all()
+    table.insert({name: value for name, value in {**entry, **values}.items() if value is not None})
+    report = sync(cache, project, delete_stale_entries="all")
+    assert (report.unchanged, report.failed) == (1, [])
+    assert path not in map(str, cache.get_non_synchronized_files([path])[0])
+    table.remove(doc_ids=[2])
 
 
 @forking

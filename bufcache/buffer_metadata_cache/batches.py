@@ -66,6 +66,11 @@ class Batch(NamedTuple):
         is_known = self.values["mtime_ns"].is_known
         return is_known is None or bool(is_known[row])
 
+    def undecided(self) -> set[int]:
+        """Return the files that could not be read this time, and may be another time."""
+        rows = enumerate(self.files.tolist())
+        return set(self.errors) - {number for row, number in rows if self.has_time(row)}
+
 
 def read_batch(
     files: Sequence[Task], buffer_class: type[Any], began: int, on_read: Callable[[], object] | None = None

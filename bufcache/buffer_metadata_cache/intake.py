@@ -46,7 +46,14 @@ class Intake:
         said = orjson.dumps(BufferMetadata(machine_id=machine_id).to_document())
         self._end = (b"," + said[1:] if len(said) > 2 else b"}") + b"]"  # more than {}
 
-    def take(self, tasks: Sequence[Task], batch: Batch | str, moved_to: Mapping[int, int] = _NONE) -> None:
+    def take(
+        self,
+        tasks: Sequence[Task],
+        batch: Batch | str,
+        moved_to: Mapping[int, int] = _NONE,
+        *,
+        may_have_moved: bool = False,
+    ) -> None:
         """Count the files of a batch, and commit what they said.
 
         Parameters
@@ -57,6 +64,8 @@ class Intake:
             What they said, or why that could not be learned.
         moved_to
             The ids of entries whose files moved to these, by their numbers.
+        may_have_moved
+            Whether new files may be those of entries: one that cannot be read this time gets no entry of its own yet.
         """
         if isinstance(batch, str):
             self._report.failed += [Failure(task.path, batch) for task in tasks]
@@ -76,6 +85,8 @@ class Intake:
                 is_written = as_before[number]
             else:
                 is_written = self._is_news(number, task, batch, row, number in moved_to)
+                if is_written and number in batch.errors and (may_have_moved or id is not None):
+                    is_written = row is not None and batch.has_time(row)  # else it may be read the next time
             if row is None or not is_written:
                 continue
             if id is None:
@@ -112,8 +123,7 @@ class Intake:
             return False
         if number in batch.errors:
             report.failed.append(Failure(task.path, batch.errors[number]))
-            return task.id is None or (row is not None and batch.has_time(row))  # else the entry stays as it was
-        if is_moved:
+        elif is_moved:
             report.moved += 1
         elif task.id is None:
             report.added += 1

@@ -79,7 +79,7 @@ class KnownFiles:
         self._loaded: dict[str, KnownFolder] = {}
         with database.reading():
             index = database.table(BufferMetadata.__tablename__)
-            rows = index.match(where)
+            rows = index.match(where & BufferMetadata.filepath.is_not(None))  # others were put there by hand
             [folders] = index.take(rows, [BufferMetadata.directory_path])
         self._count = len(rows)
         start = 0

@@ -96,6 +96,8 @@ class Moves:
         self.others = [task for task in tasks if task.id is not None or task.fingerprint not in may_move]
         """All other files."""
         suspected = {task.fingerprint for task in suspects}
+        self.undecided: set[KnownFingerprint] = set()
+        """Fingerprints of files that could not be read: entries that have them may have moved there."""
         self._lost = _by_traits(database, [each for each in missing if each.entry.fingerprint in suspected])
 
     def batches(self, given: Iterable[Given]) -> Iterator[list[Given]]:
@@ -124,12 +126,13 @@ class Moves:
         found: dict[_Traits, list[int]] = defaultdict(list)
         unknown: set[KnownFingerprint] = set()
         for numbers, batch in run:
-            unread = numbers if isinstance(batch, str) else (numbers[number] for number in batch.errors)
+            unread = numbers if isinstance(batch, str) else [numbers[number] for number in batch.undecided()]
             unknown |= {self.suspects[number].fingerprint for number in unread if may_exist(self.suspects[number].path)}
             if not isinstance(batch, str):
                 for number, traits in zip(batch.files.tolist(), _traits(batch), strict=True):
                     if traits[1:] == self.suspects[numbers[number]].fingerprint:  # else it has changed since
                         found[traits].append(numbers[number])
+        self.undecided |= unknown
         return {
             numbers[0]: self._lost[traits][0]
             for traits, numbers in found.items()
@@ -167,7 +170,7 @@ def may_exist(path: str) -> bool:
     """Tell whether there is a file, or may be one: only a clear no counts as none."""
     try:
         return scan.fingerprint(path) is not None
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL, which no path has
         return False
     except OSError:
         return True

@@ -12,6 +12,8 @@ AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 def absolute(path: AnyPath) -> str:
     """Return the absolute form of a path, also of one that is absolute on another system than this."""
     text = os.fsdecode(path)
+    if os.sep == "/" and text.startswith("//"):
+        text = "/" + text.lstrip("/")  # two of them mean nothing else, but would be kept
     if os.path.isabs(text) or not (ntpath.isabs(text) or posixpath.isabs(text)):
         return os.path.abspath(text)
     return ntpath.normpath(text) if ntpath.isabs(text) else posixpath.normpath(text)

@@ -42,6 +42,9 @@ class Reading(NamedTuple):
 _OF_THE_FILE = (None, errno.EACCES, errno.EPERM, errno.ENOENT)
 """Errors that say something of a file, or of what it needs, and not of the way to it or of this machine."""
 
+_PASSING = (BlockingIOError, ConnectionError, InterruptedError, TimeoutError)
+"""Errors that pass even where they have no number."""
+
 _IN_USE = (32, 33)
 """Errors of Windows that look as if a right were missing while another program writes."""
 
@@ -92,10 +95,10 @@ def _open(path: str, buffer_class: type[Any]) -> tuple[dict[str, Any], Exception
 
 def _may_pass(error: Exception, is_check: bool) -> bool:
     """Tell whether a file may well be read another time, although it does not change."""
-    if isinstance(error, OSError):
-        is_of_file = error.errno in _OF_THE_FILE and getattr(error, "winerror", None) not in _IN_USE
-        return not is_of_file or (is_check and error.errno is not None)
-    return isinstance(error, MemoryError)
+    if not isinstance(error, OSError):
+        return isinstance(error, MemoryError)
+    is_of_file = error.errno in _OF_THE_FILE and getattr(error, "winerror", None) not in _IN_USE
+    return is_check or not is_of_file or isinstance(error, _PASSING)
 
 
 def _document(path: str, metadata: BufferMetadata) -> dict[str, Any]:

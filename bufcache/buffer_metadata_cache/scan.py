@@ -145,14 +145,14 @@ def walk(
         path = pending.pop()
         try:
             with os.scandir(path) as listing:
-                entries = [(entry, entry.is_dir(follow_symlinks=False)) for entry in listing]
+                entries = list(listing)
         except OSError as error:
             failures.append(Failure(path, describe(error)))
             continue
         files: dict[str, Fingerprint] = {}
         below: list[str] = []
-        for entry, is_folder in entries:
-            if is_folder:
+        for entry in entries:
+            if _is_folder(entry, failures):
                 below.append(entry.path)
             elif entry.name.startswith("documents-") and is_log(entry.path, entry.name):
                 if path == root:
@@ -164,6 +164,14 @@ def walk(
             yield Listing(path, files, is_empty=not entries)
             if recursive:
                 pending += sorted(below, reverse=True)
+
+
+def _is_folder(entry: os.DirEntry[str], failures: list[Failure]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError as error:  # where the listing does not tell, and the entry itself cannot be asked
+        failures.append(Failure(entry.path, describe(error)))
+        return False
 
 
 def _fingerprint_of(entry: os.DirEntry[str], failures: list[Failure]) -> Fingerprint | None:

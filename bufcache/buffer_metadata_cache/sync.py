@@ -197,9 +197,13 @@ class Synchronisation:
             ids = {number: missing.entry.id for number, missing in moves.among(run).items()}
             for numbers, batch in run:
                 here = {number - numbers.start: ids[number] for number in numbers if number in ids}
-                self._intake.take(moves.suspects[numbers.start : numbers.stop], batch, here)
+                self._intake.take(moves.suspects[numbers.start : numbers.stop], batch, here, may_have_moved=True)
             moved.update(ids.values())
-        self._missing = [missing for missing in self._missing if missing.entry.id not in moved]
+        self._missing = [
+            missing
+            for missing in self._missing
+            if missing.entry.id not in moved and missing.entry.fingerprint not in moves.undecided
+        ]
 
     # -- removing ---------------------------------------------------------------------------------------------------
 
