@@ -177,7 +177,7 @@ def test_columns_that_are_damaged_too(path, tmp_path):
     spoil(segment, name)
     with BufferMetadataCache(path) as cache:
         spoil(path / "documents-1.jsonl", name)
-        with pytest.warns(UserWarning, match=r"and so is the log there; what is left answers from now on"):
+        with pytest.warns(UserWarning, match=r"and so is the log there, at 1 of its documents; what is left"):
             cache.export_tinydb(tmp_path / "stock.json")
     with TinyDB(tmp_path / "stock.json") as stock:
         del expected["buffer_metadata"][1]

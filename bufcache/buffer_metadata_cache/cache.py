@@ -365,7 +365,8 @@ class BufferMetadataCache:
         TypeError
             It is none, or a field has a value of a type that it cannot hold.
         InvalidArgumentError
-            A field that must not be None is, or another class has a table of that name in this cache.
+            A field that must not be None is, an id of yours is larger than 2**62, or another class has a table of that
+            name in this cache.
         CacheLockedError
             Another process is writing.
         """

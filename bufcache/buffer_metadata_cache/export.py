@@ -28,13 +28,18 @@ def export(database: Database, path: AnyPath, overwrite: bool) -> None:
 
 def _written(database: Database, path: str, overwrite: bool) -> list[str]:
     """Write the file, and return what is missing in it."""
-    missing: Counter[str] = Counter()
-    try:
-        with _made(path, overwrite) as file:
-            file.writelines(_object((name, _table(database, name, missing)) for name in database.table_names()))
-    except CacheFormatError as damage:  # of columns, and of the log there; what is left answers from now on
-        return [str(damage), *_written(database, path, overwrite)]
-    return [
+    told: list[str] = []
+    while True:
+        missing: Counter[str] = Counter()
+        try:
+            with _made(path, overwrite) as file:
+                file.writelines(_object((name, _table(database, name, missing)) for name in database.table_names()))
+            break
+        except CacheFormatError as damage:  # of columns, and of the log there; what is left answers from now on
+            if str(damage) in told:
+                raise
+            told.append(str(damage))
+    return told + [
         f"{database}: {count} documents of {name} are damaged, and missing in {path}; check(fix=True) mends what can "
         "be mended"
         for name, count in missing.items()

@@ -60,7 +60,7 @@ class OwnDocuments:
         _require(documents)
         edits = dict.fromkeys(Edit(self._table(type(document)), _id(document), None) for document in documents)
         with self._database.writing():
-            self._database.commit([edit for edit in edits if edit.id in self._database.table(edit.table)])
+            self._database.commit([edit for edit in edits if edit.id in self._database.stored(edit.table)])
 
     def _table(self, entity: type[Any]) -> str:
         """Return the table of a class, whose index answers for its fields from now on."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bufcache.buffer_metadata_cache.columns import Rows
 from bufcache.buffer_metadata_cache.parts import Content, Part, Places, Schemas, merged, part_of, placed
@@ -19,6 +21,9 @@ from bufcache.buffer_metadata_cache.store.state import UNKNOWN, State
 _COMMITTED = 1000
 _COMPACTED = 8
 """Documents a commit, and commits a write, of a log that is rewritten."""
+
+_AT_ONCE = 8 << 20
+"""Bytes of documents in memory at a time, unless one alone is larger."""
 
 
 def mended(files: Files, schemas: Schemas) -> tuple[State, list[str]]:
@@ -79,11 +84,21 @@ class Rewriting:
 
     def finish(self) -> State:
         """Let the old log go on in the new one, and return the new state."""
-        self._old.append_continuation(self._log)
+        try:
+            self._old.append_continuation(self._log)
+        except BaseException:
+            self._give_up()
+            raise
         self._old.damage += self._lost
         following = State(self._files, self._schemas)
         following.flush()
         return following
+
+    def _give_up(self) -> None:
+        """Remove the new log where nothing of what leads to it can stand in the old one."""
+        with suppress(OSError):
+            if self._files.size(self._old.name) == self._old.position.end:
+                self._files.remove(self._log.name)
 
     def _write(self) -> None:
         tables = [table for table in self._largest if table in self._held]
@@ -107,8 +122,8 @@ class Rewriting:
         part = part_of(self._schemas.get(table, {}), content)
         kept: list[Rows] = []
         places = [placed(0, [])]
-        for start in range(0, part.size, _COMMITTED * _COMPACTED):
-            rows = np.arange(start, min(start + _COMMITTED * _COMPACTED, part.size))
+        for start, stop in pairwise(_edges(content.places.lengths)):
+            rows = np.arange(start, stop)
             lines = list(self._lines(table, part, rows))
             kept.append(rows[[line is not None for line in lines]])
             places += self._append([line for line in lines if line is not None])
@@ -136,3 +151,14 @@ class Rewriting:
         if commits:
             self._last_commit = commits[-1].at
         return [placed(commit.start, block) for commit, block in zip(commits, blocks, strict=True)]
+
+
+def _edges(lengths: NDArray[np.int64]) -> list[int]:
+    """Return where the blocks of documents begin that are written at once, and where the last one ends."""
+    edges, sums = [0], np.cumsum(lengths)
+    while edges[-1] < len(lengths):
+        start = edges[-1]
+        before = int(sums[start - 1]) if start else 0
+        fitting = int(np.searchsorted(sums, before + _AT_ONCE, side="right"))
+        edges.append(min(max(fitting, start + 1), start + _COMMITTED * _COMPACTED))
+    return edges

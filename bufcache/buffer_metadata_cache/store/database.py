@@ -205,11 +205,17 @@ class Database:
         for block in blocks(self._state, table, _BLOCK):
             yield from block
 
+    def stored(self, table: str) -> Index:
+        """Return the documents of a table as they are stored, those included that are damaged; without their fields."""
+        with self._mutex:
+            return self._state.table(table)
+
     def holds(self, edit: Edit) -> bool:
         """Tell whether a document already stands just so in the log."""
-        return edit.id in self._state.table(edit.table) and self._line(edit.table, edit.id) == _line(
-            self._with_id(edit)
-        )
+        if edit.id not in self.stored(edit.table):
+            return False
+        [line] = self.lines(edit.table, [edit.id])
+        return line is not None and line == _line(self._with_id(edit))
 
     def lines(self, table: str, ids: Sequence[int]) -> list[bytes | None]:
         """Return the lines of documents in the log; None for one that is damaged, and where there is none."""
@@ -266,7 +272,7 @@ class Database:
             return
         try:
             self._rewrite()
-        except (OSError, BufcacheError) as error:
+        except (OSError, MemoryError, BufcacheError) as error:
             tell("%s: the log could not be rewritten without what is dead: %s", self._files, error)
 
     def clock(self) -> int:

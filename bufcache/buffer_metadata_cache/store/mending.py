@@ -9,32 +9,33 @@ import orjson
 
 from bufcache.buffer_metadata_cache.columns import DamagedPartError
 from bufcache.buffer_metadata_cache.index import Index
-from bufcache.buffer_metadata_cache.parts import Change, Content, Fields, Part, Place, Schemas
+from bufcache.buffer_metadata_cache.parts import Change, Fields, Part, Place, Schemas, merged, part_of
 from bufcache.buffer_metadata_cache.store.changes import by_table
 from bufcache.buffer_metadata_cache.store.log import Log
 from bufcache.buffer_metadata_cache.store.segments import Segment
 
 
 class Mended(NamedTuple):
-    """The contents of a segment anew, by table, and how many documents are damaged in the log, too."""
+    """The parts of a segment anew, by table, and how many documents are damaged in the log, too."""
 
-    contents: dict[str, list[Content]]
+    parts: dict[str, Part]
     lost: int
 
 
-def mended_contents(log: Log, schemas: Schemas, segment: Segment) -> Mended:
+def mended_parts(log: Log, schemas: Schemas, segment: Segment) -> Mended:
     """Return what a segment has to hold; `log` is its log, and notes what is damaged there."""
     try:
         found = {table: _from_lines(log, schemas.get(table, {}), part) for table, part in segment.parts.items()}
     except DamagedPartError:  # of the ids or places of documents
         return _from_commits(log, schemas, segment)
-    return Mended({table: [content] for table, (content, _) in found.items()}, sum(lost for _, lost in found.values()))
+    return Mended({table: part for table, (part, _) in found.items()}, sum(lost for _, lost in found.values()))
 
 
-def _from_lines(log: Log, fields: Fields, part: Part) -> tuple[Content, int]:
+def _from_lines(log: Log, fields: Fields, part: Part) -> tuple[Part, int]:
     """Return a part made of the lines of its documents, each of which is sound by itself, and how many are not.
 
-    A document that is lost counts as removed: what it was before must not come back in its place.
+    A document that is lost counts as removed: what it was before must not come back in its place. The rows stay the
+    same, for who is asking has their numbers.
     """
     rows = np.arange(part.size)
     ids, places, live, kept = part.all_ids().tolist(), part.places_at(rows), part.live(), part.kept()
@@ -48,7 +49,7 @@ def _from_lines(log: Log, fields: Fields, part: Part) -> tuple[Content, int]:
         changes.append(Change(id, Place(*place), document))
     index = Index(fields)
     index.apply(changes)
-    return index.tail.content(), lost
+    return part_of(fields, index.tail.content()), lost
 
 
 def _from_commits(log: Log, schemas: Schemas, segment: Segment) -> Mended:
@@ -64,6 +65,11 @@ def _from_commits(log: Log, schemas: Schemas, segment: Segment) -> Mended:
     log.damage += other.damage
     if other.position != limits.end:
         log.damage.append(f"{log.name}: bytes {other.position.end} to {limits.end.end} are damaged")
-    contents = {table: [index.tail.content()] for table, index in tables.items()}
-    held = sum(len(content.ids) for pieces in contents.values() for content in pieces)
-    return Mended(contents, max(segment.size - held, 0))
+    is_first = limits.start == log.beginning
+    parts = {}
+    for table, index in tables.items():
+        content = merged([index.tail.content()], keeps_removals=not is_first)
+        if len(content.ids):
+            parts[table] = part_of(index.fields, content)
+    sizes = [(part.size, parts[table].size if table in parts else 0) for table, part in segment.parts.items()]
+    return Mended(parts, sum(abs(before - now) for before, now in sizes))

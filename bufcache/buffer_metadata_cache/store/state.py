@@ -27,14 +27,14 @@ from bufcache.buffer_metadata_cache.store.log import (
     remove_unfinished,
     tell,
 )
-from bufcache.buffer_metadata_cache.store.mending import mended_contents
+from bufcache.buffer_metadata_cache.store.mending import mended_parts
 from bufcache.buffer_metadata_cache.store.segments import FOLDER, Range, Segment
 from bufcache.errors import CacheFormatError
 
 FLUSH_SIZE = 2000
 """Documents behind the last segment at which a new one is written."""
 
-UNKNOWN = ""
+UNKNOWN = "\0"
 """The table in which a log that was rewritten says up to where ids were given in tables of which nothing is left."""
 
 _MERGED = 10
@@ -103,11 +103,11 @@ class State:
     # -- opening ----------------------------------------------------------------------------------------------------
 
     def _load(self, uses_segments: bool, limit: int | None) -> None:
-        if self.log.begin():
-            if uses_segments:
-                self._take_segments(limit)
-            if self._read(limit) is not None:
-                raise FileNotFoundError(f"{self.log.name} was rewritten while it was being opened")
+        if uses_segments and self.log.begin():
+            self._take_segments(limit)
+        is_elsewhere = self._read(limit) is not None
+        if is_elsewhere and (self.log.begin() or self.log.name not in self._files.names()):
+            raise FileNotFoundError(f"{self.log.name} was rewritten while it was being opened")
         self._is_loaded = True
 
     def _take_segments(self, limit: int | None) -> None:
@@ -258,10 +258,10 @@ class State:
         place = names.index(damage.name)
         tell("%s: %s; the log is read instead", self._files, damage)
         damaged = self.segments[place]
-        mended = mended_contents(self.log, self._schemas, damaged)
+        mended = mended_parts(self.log, self._schemas, damaged)
         self.unusable[damage.name] = str(damage)
         self.origin = object()
-        self._exchange(place, place + 1, self._made(damaged.range, mended.contents))
+        self._exchange(place, place + 1, Segment(damaged.range, mended.parts, damaged.largest))
         if mended.lost:
             raise CacheFormatError(
                 f"{self._files}: {damage}, and so is the log there, at {mended.lost} of its documents; what is left "

@@ -158,7 +158,7 @@ class Overlay(MutableMapping[int, dict[str, Any]]):
         return sum(1 for _ in self)
 
     def clear(self) -> None:
-        self._touched = dict.fromkeys(self._stored.ids)
+        self._touched = dict.fromkeys(self._database.stored(self._table).ids)
 
     def edits(self) -> list[Edit]:
         """Return what differs from the database."""
@@ -166,7 +166,9 @@ class Overlay(MutableMapping[int, dict[str, Any]]):
         return [edit for edit in edits if not self._is_stored(edit)]
 
     def _is_stored(self, edit: Edit) -> bool:
-        return edit.id not in self._stored if edit.document is None else self._database.holds(edit)
+        if edit.document is None:
+            return edit.id not in self._database.stored(self._table)
+        return self._database.holds(edit)
 
 
 class DocumentTable(Table):
@@ -283,4 +285,4 @@ class DocumentDB(TinyDB):
     def _drop(self, names: Iterable[str]) -> None:
         database = self.storage.database
         with database.writing():
-            database.commit([Edit(name, id, None) for name in names for id in database.table(name).ids])
+            database.commit([Edit(name, id, None) for name in names for id in database.stored(name).ids])
