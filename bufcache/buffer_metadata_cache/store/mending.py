@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
-from bufcache.buffer_metadata_cache.columns import DamagedPartError
+from bufcache.buffer_metadata_cache.columns import DamagedPartError, Mask
 from bufcache.buffer_metadata_cache.index import Index
-from bufcache.buffer_metadata_cache.parts import Change, Fields, Part, Place, Schemas, merged, part_of
+from bufcache.buffer_metadata_cache.parts import Change, Fields, Ids, Part, Place, Schemas, merged, part_of
 from bufcache.buffer_metadata_cache.store.changes import by_table
 from bufcache.buffer_metadata_cache.store.log import Log
 from bufcache.buffer_metadata_cache.store.segments import Segment
+
+
+_BLOCK = 1000
+"""Documents in memory at a time."""
 
 
 class Mended(NamedTuple):
@@ -37,19 +43,22 @@ def _from_lines(log: Log, fields: Fields, part: Part) -> tuple[Part, int]:
     A document that is lost counts as removed: what it was before must not come back in its place. The rows stay the
     same, for who is asking has their numbers.
     """
-    rows = np.arange(part.size)
-    ids, places, live, kept = part.all_ids().tolist(), part.places_at(rows), part.live(), part.kept()
-    is_live = [True] * part.size if live is None else live.tolist()
-    lost = 0
-    changes = []
-    numbers = zip(ids, zip(*(array.tolist() for array in places), strict=True), is_live, strict=True)
-    for row, ((id, place, counts), line) in enumerate(zip(numbers, log.sound_lines(*places), strict=True)):
-        document = orjson.loads(line)[2] if kept[row] and line is not None else None
-        lost += counts and document is None
-        changes.append(Change(id, Place(*place), document))
-    index = Index(fields)
-    index.apply(changes)
+    live, kept, ids = part.live(), part.kept(), part.all_ids()
+    index, lost = Index(fields), 0
+    for start in range(0, part.size, _BLOCK):
+        rows = np.arange(start, min(start + _BLOCK, part.size))
+        changes = list(_changes(log, ids[rows], part.places_at(rows), kept[rows]))
+        is_lost = np.array([change.document is None for change in changes], np.bool_)
+        lost += int(np.count_nonzero(is_lost & (kept[rows] if live is None else live[rows])))
+        index.apply(changes)
     return part_of(fields, index.tail.content()), lost
+
+
+def _changes(log: Log, ids: Ids, places: Sequence[NDArray[np.int64]], kept: Mask) -> Iterator[Change]:
+    numbers = zip(ids.tolist(), *(array.tolist() for array in places), kept.tolist(), strict=True)
+    for (id, offset, length, checksum, is_kept), line in zip(numbers, log.sound_lines(*places), strict=True):
+        document = orjson.loads(line)[2] if is_kept and line is not None else None
+        yield Change(id, Place(offset, length, checksum), document)
 
 
 def _from_commits(log: Log, schemas: Schemas, segment: Segment) -> Mended:
