@@ -16,7 +16,6 @@ from bufcache.buffer_metadata_cache.store.changes import by_table
 from bufcache.buffer_metadata_cache.store.log import Log
 from bufcache.buffer_metadata_cache.store.segments import Segment
 
-
 _BLOCK = 1000
 """Documents in memory at a time."""
 
