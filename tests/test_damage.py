@@ -311,15 +311,21 @@ def test_whatever_meets_the_damage(monkeypatch, ask):
     assert again.problems() == []
 
 
-@pytest.mark.filterwarnings("ignore:.*damaged")
-@pytest.mark.parametrize("step", [[note(2, number=-2), note(70)], {2: {"number": -2}, 70: {}}], ids=["commit", "batch"])
-def test_a_commit_that_meets_damage_of_both(monkeypatch, step):
-    """Where columns and log are damaged at a document that is changed, that is told, and the change holds."""
+def damaged_in_both(monkeypatch):
+    """Return what stood in a store, its files with damaged columns and a damaged document in the log, and the store."""
     limit(monkeypatch, merged=100, worth_compacting=1 << 20)
     expected, files = store_of_segments(lambda number: [note(2 * number), note(2 * number + 1, text=f"text {number}")])
     damaged = with_damaged_arrays(files)
     database = open_database(damaged)
     damaged._files[NAME][files[NAME].index(b"text 1")] ^= 1
+    return expected, damaged, database
+
+
+@pytest.mark.filterwarnings("ignore:.*damaged")
+@pytest.mark.parametrize("step", [[note(2, number=-2), note(70)], {2: {"number": -2}, 70: {}}], ids=["commit", "batch"])
+def test_a_commit_that_meets_damage_of_both(monkeypatch, step):
+    """Where columns and log are damaged at a document that is changed, that is told, and the change holds."""
+    expected, damaged, database = damaged_in_both(monkeypatch)
     with pytest.raises(CacheFormatError, match="and so is the log there"):
         do(database, step)
     found = contents(database)
@@ -331,11 +337,7 @@ def test_a_commit_that_meets_damage_of_both(monkeypatch, step):
 @pytest.mark.filterwarnings("ignore:.*damaged")
 def test_compact_meets_damage_of_both(monkeypatch):
     """Where columns and log are damaged at a document that is told; all else can then be rewritten."""
-    limit(monkeypatch, merged=100, worth_compacting=1 << 20)
-    expected, files = store_of_segments(lambda number: [note(2 * number), note(2 * number + 1, text=f"text {number}")])
-    damaged = with_damaged_arrays(files)
-    database = open_database(damaged)
-    damaged._files[NAME][files[NAME].index(b"text 1")] ^= 1
+    expected, damaged, database = damaged_in_both(monkeypatch)
     with pytest.raises(CacheFormatError, match="and so is the log there"):
         database.compact()
     assert [name for name in damaged.names() if name.startswith("documents")] == [NAME]

@@ -492,16 +492,21 @@ def test_nothing_moves_from_an_empty_path_of_old(cache, folders):
     assert_stays(cache, path, before)
 
 
+def failing_for(paths, number):
+    """Return a Buffer that cannot open some files, with an error of the system."""
+
+    def fail(path):
+        if path in paths:
+            raise OSError(number, os.strerror(number))
+
+    return buffer_class(fail)
+
+
 def test_a_moved_file_that_cannot_be_read_this_time(open_cache, folders, project):
     """Its entry waits for it, whatever is to be removed, and goes with it when the file can be read."""
     old, new = folders
     unreadable = []
-
-    def fail(path):
-        if path in unreadable:
-            raise OSError(errno.EMFILE, "Too many open files")
-
-    cache = open_cache(buffer_class(fail))
+    cache = open_cache(failing_for(unreadable, errno.EMFILE))
     path = write_old(old)
     sync(cache, project)
     before = ids(cache)
@@ -540,12 +545,7 @@ def test_no_entry_moves_where_a_file_could_not_be_read(open_cache, folders, proj
     """Where a new file that could not be read may be the one that is gone the entry moves to no other."""
     old, new = folders
     unreadable = []
-
-    def fail(path):
-        if path in unreadable:
-            raise OSError(errno.EIO, "Input/output error")
-
-    cache = open_cache(buffer_class(fail))
+    cache = open_cache(failing_for(unreadable, errno.EIO))
     path = write_old(old)
     sync(cache, project)
     before = ids(cache)[path]

@@ -212,6 +212,32 @@ def test_an_entry_that_cannot_be_asked_what_it_is(cache, project, monkeypatch):
     assert paths_of(cache)[::2] == paths[::2]
 
 
+def test_an_entry_of_which_nothing_can_be_learned(cache, project, monkeypatch):
+    """It is told once, although it is asked twice: what it is, and what its size is."""
+    paths = write_samples(project, 3)
+    scandir = os.scandir
+
+    class Entry:
+        def __init__(self, entry):
+            self._entry, self.name, self.path = entry, entry.name, entry.path
+
+        def is_dir(self, *, follow_symlinks):
+            self._require_sound()
+            return False
+
+        def stat(self):
+            self._require_sound()
+            return self._entry.stat()
+
+        def _require_sound(self):
+            if self.path == paths[1]:
+                raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "scandir", lambda path: contextlib.nullcontext(list(map(Entry, scandir(path)))))
+    report = sync(cache, project)
+    assert (counts(report), failed_paths(report)) == ({"added": 2}, [paths[1]])
+
+
 @pytest.mark.parametrize("values", [{"filename": None}, {"filename": "a\0b"}, {"directory_path": None}], ids=str)
 def test_entries_that_were_put_in_by_hand(open_cache, project, values):
     """An entry that can have no file disturbs no synchronisation and no comparison."""

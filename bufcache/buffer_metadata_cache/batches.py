@@ -61,15 +61,13 @@ class Batch(NamedTuple):
     skipped: set[int]
     """Those that are no buffer files."""
 
-    def has_time(self, row: int) -> bool:
-        """Tell whether a file has a modification time: what it said is its last word until that is another."""
-        is_known = self.values["mtime_ns"].is_known
-        return is_known is None or bool(is_known[row])
-
     def undecided(self) -> set[int]:
-        """Return the files that could not be read this time, and may be another time."""
-        rows = enumerate(self.files.tolist())
-        return set(self.errors) - {number for row, number in rows if self.has_time(row)}
+        """Return the files that could not be read this time, and may be another time.
+
+        The others have a modification time: what they said is their last word until that is another.
+        """
+        is_known = self.values["mtime_ns"].is_known
+        return set(self.errors) - set((self.files if is_known is None else self.files[is_known]).tolist())
 
 
 def read_batch(

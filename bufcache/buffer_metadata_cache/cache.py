@@ -14,7 +14,7 @@ from bufcache.buffer_metadata_cache.documents import collecting_no_garbage
 from bufcache.buffer_metadata_cache.export import export
 from bufcache.buffer_metadata_cache.index import Index
 from bufcache.buffer_metadata_cache.intake import TABLE
-from bufcache.buffer_metadata_cache.known import Doubles, KnownFiles, doubled
+from bufcache.buffer_metadata_cache.known import KnownFiles, doubled
 from bufcache.buffer_metadata_cache.metadata import BufferMetadata
 from bufcache.buffer_metadata_cache.own_documents import OwnDocuments, OwnQuery
 from bufcache.buffer_metadata_cache.paths import AnyPath
@@ -433,12 +433,12 @@ class BufferMetadataCache:
         """
         with self._database.writing() if fix else nullcontext():
             problems = self._database.mend() if fix else self._database.problems()
-            doubles: Doubles = {}
             try:
                 with self._database.reading():
                     doubles = doubled(self._database)
             except CacheFormatError as damage:  # of columns, and of the log there
                 problems.append(str(damage))
+                doubles = {}
             if fix:
                 self._database.commit(Edit(TABLE, id, None) for ids in doubles.values() for id in ids[:-1])
         return problems + [f"{len(ids)} entries stand for {path}" for (_, path), ids in doubles.items()]

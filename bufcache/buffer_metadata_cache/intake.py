@@ -76,7 +76,7 @@ class Intake:
             self._commit(batch, list(range(next_id, next_id + len(tasks))), list(range(len(tasks))))
             return
         rows = {number: row for row, number in enumerate(batch.files.tolist())}
-        as_before = self._as_before(tasks, batch, rows)
+        as_before, undecided = self._as_before(tasks, batch, rows), batch.undecided()
         ids, kept = [], []
         for number, task in enumerate(tasks):
             row, id = rows.get(number), moved_to.get(number, task.id)
@@ -85,8 +85,8 @@ class Intake:
                 is_written = as_before[number]
             else:
                 is_written = self._is_news(number, task, batch, row, number in moved_to)
-                if is_written and number in batch.errors and (may_have_moved or id is not None):
-                    is_written = row is not None and batch.has_time(row)  # else it may be read the next time
+                if number in undecided and (may_have_moved or id is not None):
+                    is_written = False  # it may be read the next time
             if row is None or not is_written:
                 continue
             if id is None:

@@ -133,17 +133,13 @@ def _next(count: int, values: Any) -> list[Any]:
     return list(islice(values, count))
 
 
-Doubles = dict[tuple[str | None, str], list[int]]
-"""Machines and paths that have several entries, with the ids of these."""
-
-
-def doubled(database: Database) -> Doubles:
+def doubled(database: Database) -> dict[tuple[str | None, str], list[int]]:
     """Return the machines and paths that have several entries, with the ids of these."""
     index = database.table(BufferMetadata.__tablename__)
     rows = index.match(BufferMetadata.filepath.is_not(None))
     keys = list(zip(*index.take(rows, [BufferMetadata.machine_id, BufferMetadata.filepath]), strict=True))
     counts = Counter(keys)
-    found: Doubles = {}
+    found: dict[tuple[str | None, str], list[int]] = {}
     if len(counts) < len(keys):
         for key, id in zip(keys, index.ids_of(rows), strict=True):
             if counts[key] > 1:

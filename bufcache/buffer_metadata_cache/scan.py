@@ -170,7 +170,7 @@ def _is_folder(entry: os.DirEntry[str], failures: list[Failure]) -> bool:
     try:
         return entry.is_dir(follow_symlinks=False)
     except OSError as error:  # where the listing does not tell, and the entry itself cannot be asked
-        failures.append(Failure(entry.path, describe(error)))
+        _tell(entry, error, failures)
         return False
 
 
@@ -181,6 +181,12 @@ def _fingerprint_of(entry: os.DirEntry[str], failures: list[Failure]) -> Fingerp
         return None
     except OSError as error:
         if error.errno != errno.ELOOP:  # a link to itself leads nowhere, too
-            failures.append(Failure(entry.path, describe(error)))
+            _tell(entry, error, failures)
         return None
     return fingerprint_in(found)
+
+
+def _tell(entry: os.DirEntry[str], error: OSError, failures: list[Failure]) -> None:
+    """Note why an entry cannot be read, once: who cannot tell what it is often cannot tell its size either."""
+    if not failures or failures[-1].path != entry.path:
+        failures.append(Failure(entry.path, describe(error)))

@@ -10,7 +10,6 @@ import orjson
 from bufcache.buffer_metadata_cache.index import Index
 from bufcache.buffer_metadata_cache.parts import Schemas
 from bufcache.buffer_metadata_cache.store.files import Files
-from bufcache.buffer_metadata_cache.store.log import Log
 from bufcache.buffer_metadata_cache.store.state import State
 from bufcache.errors import CacheFormatError
 
@@ -28,18 +27,15 @@ def problems(files: Files, schemas: Schemas, held: State) -> list[str] | None:
         return [str(error)]
     if not held.log.generation == from_log.log.generation == from_segments.log.generation:
         return None
-    found = [*from_log.log.damage, *_rest(from_log.log, limit)]
+    found, end = list(from_log.log.damage), from_log.log.position.end
+    if end < limit:
+        found.append(f"{from_log.log.name}: bytes {end} to {limit} are damaged, as the columns show")
     for state, what in ((held, "in memory"), (from_segments, "in columns")):
         found += _differences(state, from_log, what)
     for name in from_log.tables:
         found += _wrong_ids(name, from_log)
     found += [f"{reason}; it is not used" for reason in from_segments.unusable.values()]
     return list(dict.fromkeys(found))
-
-
-def _rest(log: Log, limit: int) -> Iterator[str]:
-    if limit > log.position.end:
-        yield f"{log.name}: bytes {log.position.end} to {limit} are damaged, as the columns show"
 
 
 def _differences(state: State, from_log: State, what: str) -> Iterator[str]:

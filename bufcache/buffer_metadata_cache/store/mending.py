@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from bufcache.buffer_metadata_cache.columns import DamagedPartError, Mask
 from bufcache.buffer_metadata_cache.index import Index
-from bufcache.buffer_metadata_cache.parts import Change, Fields, Ids, Part, Place, Schemas, merged, part_of
+from bufcache.buffer_metadata_cache.parts import Change, Fields, Ids, Part, Place, Schemas, part_of
 from bufcache.buffer_metadata_cache.store.changes import by_table
 from bufcache.buffer_metadata_cache.store.log import Log
-from bufcache.buffer_metadata_cache.store.segments import Segment
+from bufcache.buffer_metadata_cache.store.segments import Segment, parts_of
 
 _BLOCK = 1000
 """Documents in memory at a time."""
@@ -73,11 +73,7 @@ def _from_commits(log: Log, schemas: Schemas, segment: Segment) -> Mended:
     log.damage += other.damage
     if other.position != limits.end:
         log.damage.append(f"{log.name}: bytes {other.position.end} to {limits.end.end} are damaged")
-    is_first = limits.start == log.beginning
-    parts = {}
-    for table, index in tables.items():
-        content = merged([index.tail.content()], keeps_removals=not is_first)
-        if len(content.ids):
-            parts[table] = part_of(index.fields, content)
+    contents = {table: [index.tail.content()] for table, index in tables.items()}
+    parts = parts_of(schemas, contents, is_first=limits.start == log.beginning)
     sizes = [(part.size, parts[table].size if table in parts else 0) for table, part in segment.parts.items()]
     return Mended(parts, sum(abs(before - now) for before, now in sizes))

@@ -31,7 +31,16 @@ from bufcache.buffer_metadata_cache.columns import (
     StoredColumn,
     TextColumn,
 )
-from bufcache.buffer_metadata_cache.parts import Content, Fields, LazyColumns, Part, Values
+from bufcache.buffer_metadata_cache.parts import (
+    Content,
+    Fields,
+    LazyColumns,
+    Part,
+    Schemas,
+    Values,
+    merged,
+    part_of,
+)
 from bufcache.buffer_metadata_cache.store.files import Files
 from bufcache.buffer_metadata_cache.store.log import Log, Position
 from bufcache.buffer_metadata_cache.texts import Codes, Texts
@@ -76,6 +85,12 @@ class Segment:
     def size(self) -> int:
         """Rows of all tables."""
         return sum(part.size for part in self.parts.values())
+
+
+def parts_of(schemas: Schemas, contents: Mapping[str, Sequence[Content]], *, is_first: bool) -> dict[str, Part]:
+    """Return the parts of a segment, in memory, of what parts of each table hold, oldest first."""
+    joined = {table: merged(pieces, keeps_removals=not is_first) for table, pieces in contents.items()}
+    return {table: part_of(schemas.get(table, {}), content) for table, content in joined.items() if len(content.ids)}
 
 
 def name_of(generation: int, range: Range) -> str:
@@ -229,7 +244,7 @@ def _written_column(members: _Members, values: Values) -> dict[str, Any]:
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
-def open_segment(files: Files, name: str, salt: int, schemas: Mapping[str, Fields]) -> Segment:
+def open_segment(files: Files, name: str, salt: int, schemas: Schemas) -> Segment:
     """Open a segment; its arrays are looked at when they are needed.
 
     Raises

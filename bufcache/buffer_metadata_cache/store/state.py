@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from bufcache.buffer_metadata_cache.columns import DamagedPartError, Rows
 from bufcache.buffer_metadata_cache.index import Index
-from bufcache.buffer_metadata_cache.parts import Content, Ids, Schemas, Values, merged, part_of, placed
+from bufcache.buffer_metadata_cache.parts import Content, Ids, Schemas, Values, part_of, placed
 from bufcache.buffer_metadata_cache.store import segments
 from bufcache.buffer_metadata_cache.store.changes import by_table
 from bufcache.buffer_metadata_cache.store.files import UNFINISHED, Files
@@ -106,6 +106,7 @@ class State:
         if uses_segments and self.log.begin():
             self._take_segments(limit)
         is_elsewhere = self._read(limit) is not None
+        # One that is there and has no beginning is what a crash left: there is nothing in it.
         if is_elsewhere and (self.log.begin() or self.log.name not in self._files.names()):
             raise FileNotFoundError(f"{self.log.name} was rewritten while it was being opened")
         self._is_loaded = True
@@ -223,12 +224,7 @@ class State:
 
     def _made(self, limits: Range, contents: Mapping[str, Sequence[Content]]) -> Segment:
         """Return a segment, in memory, of what parts of each table hold, oldest first."""
-        is_first = limits.start == self.log.beginning
-        parts = {}
-        for table, pieces in contents.items():
-            content = merged(pieces, keeps_removals=not is_first)
-            if len(content.ids):
-                parts[table] = part_of(self._schemas.get(table, {}), content)
+        parts = segments.parts_of(self._schemas, contents, is_first=limits.start == self.log.beginning)
         return Segment(limits, parts, {table: index.largest_id for table, index in self.tables.items()})
 
     def _exchange(self, start: int, stop: int, segment: Segment) -> None:
