@@ -4,6 +4,7 @@ import hashlib
 import os
 import pickle
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -309,6 +310,15 @@ def test_the_logarithm_by_hand(bits, shift, logarithmic, linear):
     ):
         assert found.dtype == np.float64
         np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("convert", [Buffer.log, Buffer.delog])
+def test_the_logarithm_of_any_bits(convert):
+    """Samples that are no numbers, signalling or not, give none, and no warning."""
+    samples = np.array([0x7FA00000, 0x7FC00000, 0x7F800000], np.uint32).view(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isnan(convert(samples, 0, 16)[:2]).all()
 
 
 def test_the_logarithm_of_anything_like_an_array():

@@ -93,18 +93,16 @@ class Conversion:
         return table
 
     def _compute(self, out: NDArray[np.float64], samples: NDArray[Any]) -> None:
-        np.copyto(out, samples)
-        if samples.dtype.kind in "bu":  # never negative
-            self._convert(out)
-            return
-        is_negative = out < 0
-        np.abs(out, out=out)
-        self._convert(out)
-        np.negative(out, out=out, where=is_negative)
-
-    def _convert(self, values: NDArray[np.float64]) -> None:
-        with np.errstate(all="ignore"):
-            (self._delog if self._is_delog else self._log)(values)
+        convert = self._delog if self._is_delog else self._log
+        with np.errstate(all="ignore"):  # a signalling NaN, which damage may make, warns where it is copied already
+            np.copyto(out, samples)
+            if samples.dtype.kind in "bu":  # never negative
+                convert(out)
+                return
+            is_negative = out < 0
+            np.abs(out, out=out)
+            convert(out)
+            np.negative(out, out=out, where=is_negative)
 
     def _delog(self, values: NDArray[np.float64]) -> None:
         values *= self._slope
